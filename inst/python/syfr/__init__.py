@@ -1,0 +1,1 @@
+"""Private predictions with Keras models by secure multi-party computation."""

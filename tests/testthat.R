@@ -1,0 +1,4 @@
+library(testthat)
+library(syfr)
+
+test_check("syfr")
