@@ -17,7 +17,6 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from handshakes import HOSTS, PARTIES, shift_clock
-from syfr import directories
 from syfr.authority import Authority
 from syfr.credentials import (
     Bundle,
@@ -228,15 +227,16 @@ for number in range(8):
 """
 
 
-def test_processes_that_start_at_once_use_the_same_credentials(tmp_path: Path) -> None:
-    path = str(Path(directories.__file__).parent.parent)
+def test_processes_that_start_at_once_use_the_same_credentials(
+    tmp_path: Path, child_env: dict[str, str]
+) -> None:
     racers = [
         subprocess.Popen(
             [sys.executable, "-c", RACER, str(tmp_path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": path},
+            env=child_env,
         )
         for _ in range(3)
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import socket
 import ssl
@@ -205,6 +206,19 @@ def test_another_application_protocol_is_refused(made: Path) -> None:
         seen, _ = meet(server, other)
         assert isinstance(seen, CredentialsError)
         assert "does not speak syfr/1" in str(seen)
+
+
+def test_a_connection_in_memory_has_an_identity_too(made: Path) -> None:
+    """As asyncio makes them: without a socket."""
+    store = Credentials(made)
+    here, there = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = store.bundle("server0").server_context().wrap_bio(here, there, server_side=True)
+    client = store.bundle("owner").client_context().wrap_bio(there, here)
+    for side in (client, server, client, server):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    assert expect(server, "owner") == Identity("owner", "owner")
+    assert expect(client, "server0") == Identity("server0", "server0")
 
 
 def test_a_connection_that_syfr_did_not_open_has_no_identity(made: Path) -> None:
