@@ -1,0 +1,53 @@
+"""Walks a Program for one query, from each role's side."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from numpy.typing import NDArray
+import numpy as np
+
+from syfr.party.preprocessing import DealerBlock, Layers, ServerBlock, flat
+from syfr.program import Linear, Program
+from syfr.protocol import linear, output, relu, truncation
+from syfr.protocol.channel import Channel
+from syfr.protocol.transcript import Transcript
+from syfr.ring.fixedpoint import Words
+
+
+async def run_server(
+    channel: Channel,
+    transcript: Transcript,
+    program: Program,
+    layers: Layers,
+    prepared: ServerBlock,
+    masked_input: Words,
+) -> NDArray[np.uint32]:
+    """server0 and server1: from m to their part of the answer, (rows, *output shape). ``prepared`` is used up."""
+    transcript.absorb(masked_input)
+    rows = masked_input.shape[0]
+    values = [masked_input]
+    for number, step in enumerate(program.steps):
+        source = values[step.source]
+        if not isinstance(step, Linear):
+            values.append(source.reshape(rows, *step.output_shape))
+            continue
+        ready = prepared[number]
+        z = linear.online(step, layers[number], ready.offset, source)
+        if step.then == "output":
+            return await output.online(channel, transcript, number, program.precision, cast(Words, ready.after), z)
+        flattened = z.reshape(flat(step, rows))
+        if isinstance(ready.after, relu.Prepared):
+            masked = await relu.online(channel, transcript, number, program.precision, ready.after, flattened)
+        else:
+            after = cast(truncation.Prepared, ready.after)
+            masked = await truncation.online(channel, transcript, number, program.precision, after, flattened)
+        values.append(masked.reshape(rows, *step.output_shape))
+    raise ValueError("A program ends in an output step.")
+
+
+async def run_dealer(channel: Channel, program: Program, dealt: DealerBlock, rows: int) -> None:
+    """The dealer: answers every compare of the query."""
+    for number, step in program.linear_steps():
+        if step.then == "relu":
+            await relu.online_dealer(channel, number, program.precision, dealt[number], flat(step, rows))

@@ -1,0 +1,185 @@
+"""Preprocessing of a block of rows: everything that does not depend on the input, made before it is known.
+
+The dealer makes a block and sends server1 its arrays; server0 and server1 then make their parts from the keys they have
+in common with others. What was made is handed out row by row, each row once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from syfr.errors import ProtocolError
+from syfr.party.streams import Streams
+from syfr.program import Linear, Program
+from syfr.protocol import linear, output, relu, truncation
+from syfr.protocol.channel import Array, Like
+from syfr.protocol.cost import Cost
+from syfr.protocol.roles import DEALER, Role
+from syfr.protocol.sharing import LayerShare
+from syfr.ring.fixedpoint import Words
+
+Layers = Mapping[int, LayerShare]
+Part = TypeVar("Part")
+
+
+@dataclass(frozen=True, repr=False)
+class StepPrepared:
+    """What one linear step needs online: the share that does not depend on m, and what follows the product."""
+
+    offset: Words
+    after: relu.Prepared | truncation.Prepared | Words
+
+
+ServerBlock = dict[int, StepPrepared]
+DealerBlock = dict[int, relu.Dealt]
+
+
+def step_cost(program: Program, step: Linear) -> Cost:
+    """Delays and bytes of one step for one row, hashes not counted."""
+    values = math.prod(step.output_shape)
+    after = {"relu": relu.cost(values, program.precision), "truncate": truncation.cost(values), "output": Cost()}
+    return linear.cost(step) + after[step.then]
+
+
+def flat(step: Linear, rows: int) -> tuple[int, int]:
+    """Rows and values a row of a step's result."""
+    return rows, math.prod(step.output_shape)
+
+
+def deal_block(
+    program: Program, layers: Layers, streams: Streams, input_mask: Words
+) -> tuple[DealerBlock, list[Array]]:
+    """The dealer's side. ``input_mask`` is lambda0 + lambda1 of the block's rows.
+
+    Returns:
+        What the dealer keeps, by step, and the arrays for server1, in the order of :func:`dealt_like`.
+    """
+    rows = input_mask.shape[0]
+    precision = program.precision
+    keeps: DealerBlock = {}
+    message: list[Array] = []
+    masks = [input_mask]
+    for number, step in enumerate(program.steps):
+        mask = masks[step.source]
+        if not isinstance(step, Linear):
+            masks.append(mask.reshape(rows, *step.output_shape))
+            continue
+        message.append(linear.deal(step, layers[number], mask, streams.common(Role.SERVER0, number, "linear")))
+        masks.append(_dealer_mask(step, rows, streams, number))
+        if step.then == "output":
+            continue
+        with0, with1 = (streams.common(peer, number, "after") for peer in (Role.SERVER0, Role.SERVER1))
+        if step.then == "relu":
+            keeps[number], arrays = relu.deal(flat(step, rows), precision, with0, with1, streams.own())
+        else:
+            arrays = truncation.deal(flat(step, rows), precision, with0, with1)
+        message.extend(arrays)
+    return keeps, message
+
+
+def _dealer_mask(step: Linear, rows: int, streams: Streams, number: int) -> Words:
+    if step.then == "output":
+        return np.empty(0, np.uint64)
+    shape = (rows, *step.output_shape)
+    both = [streams.common(peer, number, "mask").elements("mask", shape) for peer in (Role.SERVER0, Role.SERVER1)]
+    return both[0] + both[1]
+
+
+def dealt_like(program: Program, rows: int) -> list[Like]:
+    """The arrays of a block that the dealer sends to server1."""
+    expected: list[Like] = []
+    for _, step in program.linear_steps():
+        expected.append(linear.dealt_like(step, rows))
+        if step.then == "relu":
+            expected.extend(relu.dealt_like(flat(step, rows), program.precision))
+        elif step.then == "truncate":
+            expected.extend(truncation.dealt_like(flat(step, rows)))
+    return expected
+
+
+def prepare_block(
+    program: Program,
+    role: Role,
+    layers: Layers,
+    streams: Streams,
+    input_mask: Words,
+    message: Sequence[Array] | None,
+) -> ServerBlock:
+    """The side of server0 (``message`` is None) and of server1 (the arrays that the dealer sent).
+
+    ``input_mask`` is this server's lambda of the block's rows.
+    """
+    rows = input_mask.shape[0]
+    if message is not None and [Like.of(array) for array in message] != dealt_like(program, rows):
+        raise ProtocolError("The dealer sent preprocessing of another shape than the program has.")
+    arrays = None if message is None else iter(message)
+    block: ServerBlock = {}
+    masks = [input_mask]
+    for number, step in enumerate(program.steps):
+        mask = masks[step.source]
+        if not isinstance(step, Linear):
+            masks.append(mask.reshape(rows, *step.output_shape))
+            continue
+        if arrays is None:
+            source = streams.common(DEALER, number, "linear")
+            offset = linear.prepare0(step, layers[number], mask, program.precision, source)
+        else:
+            offset = linear.prepare1(step, layers[number], mask, next(arrays))
+        after, next_mask = _prepare_after(program, role, step, number, rows, streams, arrays)
+        block[number] = StepPrepared(offset, after)
+        masks.append(next_mask)
+    return block
+
+
+def _prepare_after(
+    program: Program, role: Role, step: Linear, number: int, rows: int, streams: Streams, arrays: Any
+) -> tuple[relu.Prepared | truncation.Prepared | Words, Words]:
+    partner = streams.common(role.partner, number, "after")
+    shape = flat(step, rows)
+    if step.then == "output":
+        return output.prepare((rows, *step.output_shape), role, partner), np.empty(0, np.uint64)
+    dealer = streams.common(DEALER, number, "after")
+    next_mask = streams.common(DEALER, number, "mask").elements("mask", (rows, *step.output_shape))
+    # The online part adds its result onto the mask; preprocessing of the next layer still needs it unchanged.
+    onto = next_mask.reshape(shape).copy()
+    if step.then == "relu":
+        message = None if arrays is None else [next(arrays), next(arrays)]
+        return relu.prepare(shape, program.precision, dealer, partner, onto, message), next_mask
+    message = None if arrays is None else [next(arrays)]
+    return truncation.prepare(shape, program.precision, dealer, onto, message), next_mask
+
+
+def take_rows(part: Part, start: int, stop: int) -> Part:
+    """Rows ``start`` to ``stop - 1`` of a block or any part of one, as views."""
+    return _map_arrays(part, lambda arrays: arrays[0][start:stop], part)
+
+
+def join_rows(parts: Sequence[Part]) -> Part:
+    """Parts of several blocks of the same program, one after the other."""
+    return parts[0] if len(parts) == 1 else _map_arrays(parts[0], np.concatenate, *parts)
+
+
+def _map_arrays(like: Any, function: Any, *parts: Any) -> Any:
+    if isinstance(like, np.ndarray):
+        return function(parts)
+    if isinstance(like, dict):
+        return {key: _map_arrays(value, function, *(part[key] for part in parts)) for key, value in like.items()}
+    if is_dataclass(like) and not isinstance(like, type):
+        names = [field.name for field in fields(like)]
+        return type(like)(
+            *(_map_arrays(getattr(like, name), function, *(getattr(part, name) for part in parts)) for name in names)
+        )
+    raise TypeError(f"A block holds arrays only, not {type(like).__name__}.")
+
+
+def nbytes(part: Any) -> int:
+    """Bytes of memory that a block takes."""
+    if isinstance(part, np.ndarray):
+        return int(part.nbytes)
+    values = part.values() if isinstance(part, dict) else (getattr(part, field.name) for field in fields(part))
+    return sum(nbytes(value) for value in values)

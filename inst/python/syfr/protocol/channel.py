@@ -1,0 +1,134 @@
+"""What an operation may send and receive while a query runs.
+
+A :class:`Channel` belongs to one query and one party. Its messages are named by peer, step and what they are, so
+that none can be mistaken for another: one that is not expected, of another shape, or a second time ends the query.
+A logical clock rides on every message; it counts message delays, which tests compare with the declared ones.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Coroutine, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from syfr.errors import ProtocolError
+from syfr.protocol.roles import Role
+
+Array = NDArray[Any]
+Tag = tuple[int, str]
+Key = tuple[Role, int, str]
+
+MESSAGES = ("opened", "compare", "answer", "masked", "agree", "output")
+"""Every message of the online phase, in the order of their numbers on the wire."""
+
+
+@dataclass(frozen=True)
+class Like:
+    """The type and shape that a received array must have."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, array: Array) -> Like:
+        """As another array."""
+        return cls(array.dtype.name, array.shape)
+
+
+class Channel(ABC):
+    """One party's messages of one query."""
+
+    def __init__(self, role: Role) -> None:
+        self.role = role
+        self.clock = 0
+        self.sent_bytes = 0
+        self._waiting: dict[Key, tuple[int, Sequence[Array]]] = {}
+        self._seen: set[Key] = set()
+
+    @abstractmethod
+    def transmit(self, peer: Role, tag: Tag, clock: int, arrays: Sequence[Array]) -> None:
+        """Hand a message to whatever carries it; must not wait."""
+
+    def send(self, peer: Role, tag: Tag, *arrays: Array) -> None:
+        """Send arrays to a peer under a name that this query uses once."""
+        self.sent_bytes += sum(array.nbytes for array in arrays)
+        self.transmit(peer, tag, self.clock, arrays)
+
+    def deliver(self, peer: Role, tag: Tag, clock: int, arrays: Sequence[Array]) -> None:
+        """Take in a message that arrived; raises ProtocolError when the same one came before."""
+        key = (peer, *tag)
+        if key in self._seen:
+            raise ProtocolError(f"{peer.label} sent the message '{tag[1]}' of step {tag[0]} twice.")
+        self._seen.add(key)
+        self._waiting[key] = clock, arrays
+
+    async def receive(self, peer: Role, tag: Tag, *expected: Like) -> Sequence[Array]:
+        """Wait for the message of that name; raises ProtocolError when its arrays are not as expected."""
+        clock, arrays = await _Arrival(self._waiting, (peer, *tag))
+        self.clock = max(self.clock, clock + 1)
+        got = [Like.of(array) for array in arrays]
+        if got != list(expected):
+            raise ProtocolError(
+                f"{peer.label} sent arrays {got} for '{tag[1]}' of step {tag[0]}; expected {list(expected)}."
+            )
+        return arrays
+
+
+class _Arrival:
+    """Awaits a message; what it yields to the driver is the name of the message that is missing."""
+
+    def __init__(self, waiting: dict[Key, tuple[int, Sequence[Array]]], key: Key) -> None:
+        self._messages = waiting
+        self._key = key
+
+    def __await__(self) -> Generator[Key, None, tuple[int, Sequence[Array]]]:
+        while self._key not in self._messages:
+            yield self._key
+        return self._messages.pop(self._key)
+
+
+class Run:
+    """Drives one party's coroutine over its channel: runs until a message is missing, then waits to be resumed."""
+
+    def __init__(self, coroutine: Coroutine[Key, None, Any], channel: Channel) -> None:
+        self.channel = channel
+        self.missing: Key | None = None
+        self.done = False
+        self.result: Any = None
+        self._coroutine = coroutine
+
+    def advance(self) -> None:
+        """Run as far as the messages allow; an error of the operation comes out here."""
+        try:
+            self.missing = self._coroutine.send(None)
+        except StopIteration as end:
+            self.done, self.result, self.missing = True, end.value, None
+
+    def deliver(self, peer: Role, tag: Tag, clock: int, arrays: Sequence[Array]) -> None:
+        """Take in a message and go on if it was the one that was missing."""
+        self.channel.deliver(peer, tag, clock, arrays)
+        if self.missing == (peer, *tag):
+            self.advance()
+
+    def close(self) -> None:
+        """End the coroutine, whatever it waits for."""
+        self._coroutine.close()
+
+
+def bits_like(shape: tuple[int, ...]) -> Like:
+    """The packed form of one bit a value, each row on its own."""
+    return Like("uint8", (shape[0], -(-shape[1] // 8)))
+
+
+def pack_bits(bits: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Bits (rows, n) as bytes (rows, ceil(n / 8))."""
+    return np.packbits(bits, axis=1, bitorder="little")
+
+
+def unpack_bits(packed: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """The bits (rows, size) that :func:`pack_bits` wrote."""
+    return np.unpackbits(packed, axis=1, count=size, bitorder="little")

@@ -1,0 +1,41 @@
+"""The last layer: truncated additive shares go to the client, who adds them; no worker sees the sum.
+
+Each of server0 and server1 adds its half of a sharing of zero to its share of z + 2^f - 1, reduces it modulo 2^k and
+shifts it right by f. The client adds both modulo 2^kappa and reads the sum signed: the modulus shrinks with the
+shift, so the wrap of 2^k becomes a wrap of 2^kappa and no large error is possible.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from syfr.protocol.channel import Channel
+from syfr.protocol.roles import Role
+from syfr.protocol.transcript import Transcript
+from syfr.ring.compare import masked_quotient
+from syfr.ring.fixedpoint import Precision, Words, signed
+from syfr.ring.streams import Source
+
+Packed = NDArray[np.uint32]
+
+
+def prepare(shape: tuple[int, ...], role: Role, with_partner: Source) -> Words:
+    """This server's half of a sharing of zero."""
+    zero = with_partner.elements("zero", shape)
+    return zero if role is Role.SERVER0 else np.uint64(0) - zero
+
+
+async def online(
+    channel: Channel, transcript: Transcript, number: int, precision: Precision, zero: Words, z: Words
+) -> Packed:
+    """This server's part of the answer, kappa bits a value, once both servers have agreed on the input."""
+    await transcript.agree(channel, (number, "agree"))
+    nothing = np.zeros(z.shape, np.uint32)
+    return masked_quotient(z + zero, nothing, precision.fraction_bits, precision.value_bits)
+
+
+def combine(first: Packed, second: Packed, precision: Precision) -> NDArray[np.float64]:
+    """The client's side: the output as real numbers."""
+    total = signed(first.astype(np.uint64) + second, precision.truncated_bits)
+    return precision.decode(total)

@@ -1,0 +1,36 @@
+"""The three servers of the protocol. server0 and server1 hold masked values; server2 is the dealer."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Role(IntEnum):
+    """A worker's role; the client is where an output goes."""
+
+    SERVER0 = 0
+    SERVER1 = 1
+    SERVER2 = 2
+    CLIENT = 3
+
+    @property
+    def label(self) -> str:
+        """The name used in messages, certificates and on the wire: "server0"."""
+        return self.name.lower()
+
+    @property
+    def partner(self) -> Role:
+        """The other one of server0 and server1."""
+        if self > Role.SERVER1:
+            raise ValueError(f"{self.label} has no partner.")
+        return Role(1 - self)
+
+    @property
+    def peers(self) -> tuple[Role, Role]:
+        """The other two servers."""
+        first, second = (role for role in SERVERS if role != self)
+        return first, second
+
+
+SERVERS = (Role.SERVER0, Role.SERVER1, Role.SERVER2)
+DEALER = Role.SERVER2

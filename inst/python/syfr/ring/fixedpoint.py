@@ -1,0 +1,85 @@
+"""Fixed point in the ring of integers modulo 2^64, two's complement.
+
+A real number v is held as round(v * 2^f). A product of two such numbers has 2f fractional bits; before it is
+truncated back to f it must fit ``k`` bits, sign included (the largest is then below 2^(k - 1 - 2f)). After
+truncation kappa = k - f bits are left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from syfr.errors import ProtocolError
+
+Words = NDArray[np.uint64]
+
+WIRE_BYTES = 6
+"""Bytes of a ring element on the wire; 48 bits are enough while k + 2 <= 48."""
+
+DIGIT_BITS = 3
+"""The compare works on digits of three bits."""
+
+MODULUS = 11
+"""Shares of a digit's comparisons are taken modulo this prime, larger than the number of digits."""
+
+
+@dataclass(frozen=True)
+class Precision:
+    """The number format of a Program.
+
+    Attributes:
+        fraction_bits: f, the bits behind the point.
+        value_bits: k, the bits of a product before truncation, sign included.
+        digit_bits: bits of one digit of the compare.
+        modulus: the prime of the compare's shares.
+    """
+
+    fraction_bits: int = 14
+    value_bits: int = 42
+    digit_bits: int = DIGIT_BITS
+    modulus: int = MODULUS
+
+    @property
+    def truncated_bits(self) -> int:
+        """kappa = k - f, the bits of a value after truncation."""
+        return self.value_bits - self.fraction_bits
+
+    @property
+    def digits(self) -> int:
+        """Digits of a number of kappa - 1 bits."""
+        return -(-(self.truncated_bits - 1) // self.digit_bits)
+
+    @property
+    def thresholds(self) -> int:
+        """Comparisons dealt for one digit: [digit > v] for every v but the largest."""
+        return (1 << self.digit_bits) - 1
+
+    @property
+    def largest(self) -> float:
+        """A real number before truncation must stay below this in magnitude."""
+        return (2.0 ** (self.value_bits - 1) - 2.0**self.fraction_bits) / 4.0**self.fraction_bits
+
+    def check(self) -> None:
+        """Raise ProtocolError for a format that the kernels do not support."""
+        f, k = self.fraction_bits, self.value_bits
+        sound = 1 <= f < k and k + 2 <= 8 * WIRE_BYTES and 2 <= self.truncated_bits <= 28
+        if not sound or self.digit_bits != DIGIT_BITS or self.modulus != MODULUS:
+            raise ProtocolError(f"The number format with f = {f} and k = {k} is not supported; use 14 and 42.")
+
+    def encode(self, values: NDArray[np.float64], scale: int = 1) -> Words:
+        """Real numbers as ring elements with ``scale * f`` fractional bits, rounded to nearest."""
+        scaled = np.rint(np.asarray(values, np.float64) * 2.0 ** (scale * self.fraction_bits))
+        return np.ascontiguousarray(scaled.astype(np.int64).view(np.uint64))
+
+    def decode(self, elements: Words, scale: int = 1) -> NDArray[np.float64]:
+        """Ring elements with ``scale * f`` fractional bits as real numbers."""
+        return elements.view(np.int64).astype(np.float64) / 2.0 ** (scale * self.fraction_bits)
+
+
+def signed(elements: Words, bits: int) -> Words:
+    """The low ``bits`` bits of each element, read as a two's complement number, in 64 bits."""
+    shift = np.uint64(64 - bits)
+    return ((elements << shift).view(np.int64) >> np.int64(64 - bits)).view(np.uint64)
