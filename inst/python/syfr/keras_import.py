@@ -102,7 +102,7 @@ def _chain(model: KerasObject) -> list[Call]:
                 f"takes {len(sources)} inputs",
                 "A model must be a single chain of layers, without branches or residual additions.",
             )
-        if _arguments(node).get("training"):
+        if _trains_always(node):
             refuse(layer, "is called with training=True", "Call it without the argument.")
         if _is_model(layer):
             calls.extend(reversed(_chain(layer)))
@@ -139,10 +139,9 @@ def _sources(node: KerasObject) -> list[Any]:
     return list(getattr(node, "keras_inputs", None) or node.input_tensors)
 
 
-def _arguments(node: KerasObject) -> dict[str, Any]:
-    """The keyword arguments of a call."""
-    arguments = getattr(node, "arguments", None)
-    return dict(node.call_kwargs if arguments is None else arguments.kwargs)
+def _trains_always(node: KerasObject) -> bool:
+    """Whether predict() too runs the call in training mode: in Keras 2 the argument stays, in Keras 3 it does not."""
+    return bool(getattr(node, "call_kwargs", {}).get("training"))
 
 
 def _row(batch: Sequence[Any], layer: KerasObject) -> Shape:

@@ -148,7 +148,7 @@ def _activation(layer: KerasObject, function: KerasObject, where: str) -> Found:
         refuse(
             layer,
             f"uses {where}={name}, a function that is not Keras's own",
-            "Use 'relu', or 'softmax' or 'sigmoid' at the very end; put a layer as a layer of its own.",
+            _ACTIVATIONS,
         )
     if name == "linear":
         return []
@@ -158,7 +158,7 @@ def _activation(layer: KerasObject, function: KerasObject, where: str) -> Found:
         return [Head(layer, "softmax")]
     if name == "sigmoid":
         return [Head(layer, "sigmoid")]
-    return refuse(layer, f"uses {where}='{name}'", "Use 'relu', or 'softmax' or 'sigmoid' at the very end.")
+    return refuse(layer, f"uses {where}={name}", _ACTIVATIONS)
 
 
 def _with_activation(call: Call, operations: Found) -> Found:
@@ -348,6 +348,7 @@ _HANDLERS: dict[str, Callable[[Call], Found]] = {
 
 _SUPPORTED = f"Supported layers: {', '.join(sorted(_HANDLERS))}."
 
+_ACTIVATIONS = "Use 'relu', or 'softmax' or 'sigmoid' at the very end; add a layer as one of its own."
 _POOL = "Use AveragePooling2D, or a convolution with strides."
 _RELU = "Use a ReLU layer, or activation='relu'."
 _CHAIN = "A model must be a single chain of layers, without branches or residual additions."
