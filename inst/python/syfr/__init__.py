@@ -1,1 +1,38 @@
 """Private predictions with Keras models by secure multi-party computation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from syfr.client import Client
+    from syfr.cluster import TFECluster
+    from syfr.errors import SyfrError
+    from syfr.hook import KerasHook
+    from syfr.worker import TFEWorker, local_cluster
+
+__version__ = "0.0.0.dev0"
+
+__all__ = ["Client", "KerasHook", "SyfrError", "TFECluster", "TFEWorker", "__version__", "local_cluster"]
+
+_HOMES = {
+    "Client": "client",
+    "KerasHook": "hook",
+    "SyfrError": "errors",
+    "TFECluster": "cluster",
+    "TFEWorker": "worker",
+    "local_cluster": "worker",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first asked for: a worker starts without the face, a client without the owner."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'syfr' has no attribute '{name}'")
+    from importlib import import_module
+
+    return getattr(import_module(f"syfr.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
