@@ -1,0 +1,60 @@
+"""Fixed point: numbers go in and come out, and formats that the kernels cannot serve are refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+from syfr.errors import ProtocolError
+from syfr.ring.fixedpoint import Precision, signed
+
+
+@given(some.floats(-8_000, 8_000), some.integers(1, 20), some.integers(1, 2))
+def test_a_number_comes_back_within_half_a_unit(number: float, fraction_bits: int, scale: int) -> None:
+    precision = Precision(fraction_bits)
+    elements = precision.encode(np.array([number]), scale)
+    assert elements.dtype == np.uint64
+    assert abs(precision.decode(elements, scale)[0] - number) <= 0.5 * 2.0 ** (-scale * fraction_bits)
+
+
+def test_numbers_are_twos_complement_and_rounded_to_nearest() -> None:
+    encoded = Precision(2).encode(np.array([[0.0, 1.0, -1.0], [0.3, -0.3, 0.4]]))
+    assert encoded.view(np.int64).tolist() == [[0, 4, -4], [1, -1, 2]]
+    assert Precision(2).encode(np.array([0.3]), scale=2).tolist() == [5]
+    assert encoded.flags.c_contiguous
+
+
+@pytest.mark.parametrize("bits", [1, 2, 3, 28, 48, 63, 64])
+def test_low_bits_are_read_signed(bits: int) -> None:
+    low = np.random.default_rng(4).integers(0, 2**64, 1_000, np.uint64)
+    low[:4] = 0, 2 ** (bits - 1) - 1, 2 ** (bits - 1), 2**bits - 1
+    expected = [(int(v) % 2**bits + 2 ** (bits - 1)) % 2**bits - 2 ** (bits - 1) for v in low]
+    assert signed(low, bits).view(np.int64).tolist() == expected
+
+
+def test_the_parts_of_a_format_fit_together() -> None:
+    default = Precision()
+    default.check()
+    assert (default.truncated_bits, default.digits, default.thresholds) == (28, 9, 7)
+    # The largest power of 11 in a word, and more residues than digits, or a sum of comparisons could wrap to zero.
+    assert default.modulus**default.digits < 2**32
+    assert default.modulus > default.digits
+    assert default.largest == (2**41 - 2**14) / 2**28
+
+
+def test_only_formats_that_the_kernels_support_pass() -> None:
+    passed = set()
+    for fraction_bits in range(-2, 50):
+        for value_bits in range(-2, 70):
+            try:
+                Precision(fraction_bits, value_bits).check()
+            except ProtocolError:
+                continue
+            passed.add((fraction_bits, value_bits))
+    assert passed == {(f, k) for k in range(1, 47) for f in range(1, k) if 2 <= k - f <= 28}
+    for wrong in ({"digit_bits": 2}, {"digit_bits": 4}, {"modulus": 7}, {"modulus": 13}, {"modulus": 12}):
+        with pytest.raises(ProtocolError):
+            replace(Precision(), **wrong).check()
