@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import cast
 
-from numpy.typing import NDArray
 import numpy as np
+from numpy.typing import NDArray
 
 from syfr.party.preprocessing import DealerBlock, Layers, ServerBlock, flat
 from syfr.program import Linear, Program

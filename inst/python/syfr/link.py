@@ -1,0 +1,286 @@
+"""Frames over mutual TLS 1.3: the one kind of connection between owner, client and workers.
+
+A frame on the wire:
+
+    4 bytes   length of the header, little-endian
+    4 bytes   length of the body
+    header    msgpack: [kind, meta, [[dtype, shape], ...]]
+    body      the arrays, one after the other, little-endian, C order
+
+A :class:`Connection` never waits: it reads what is there and keeps what could not be sent. Whoever owns it waits for
+:meth:`Connection.fileno` to be readable, or writable while :attr:`Connection.wants_write`.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+import ssl
+import struct
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from syfr.errors import ClosedError, CredentialsError, ProtocolError
+from syfr.identity import Identity, identity_of
+
+DTYPES = {name: np.dtype(name) for name in ("uint8", "uint32", "uint64")}
+"""What an array on the wire may hold."""
+
+PREFIX = struct.Struct("<II")
+MAX_ARRAYS = 20_000
+SEND_BUFFER = 1 << 20
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How large a frame, and how much unsent data, a connection accepts.
+
+    Attributes:
+        header, body: bytes of one frame that arrives.
+        unsent: bytes that may wait because the other end does not read.
+    """
+
+    header: int = 1 << 16
+    body: int = 1 << 28
+    unsent: int = 1 << 30
+
+
+HANDSHAKE_LIMITS = Limits(header=1 << 12, body=0)
+
+
+@dataclass
+class Frame:
+    """One message: what it is, its plain fields, its arrays."""
+
+    kind: str
+    meta: Any = None
+    arrays: Sequence[NDArray[Any]] = field(default_factory=tuple)
+
+    def encode(self) -> bytes:
+        """As bytes of the wire."""
+        specs = [[array.dtype.name, array.shape] for array in self.arrays]
+        header: bytes = msgpack.packb([self.kind, self.meta, specs], use_bin_type=True)
+        body = [np.ascontiguousarray(array).data.cast("B") if array.size else b"" for array in self.arrays]
+        return b"".join([PREFIX.pack(len(header), sum(map(len, body))), header, *body])
+
+
+def decode(header: memoryview, body: bytearray) -> Frame:
+    """The frame of a header and a body; raises ProtocolError unless they fit together exactly."""
+    try:
+        kind, meta, specs = msgpack.unpackb(header, raw=False, strict_map_key=True, max_ext_len=0)
+        arrays = _arrays(specs, body)
+    except ProtocolError:
+        raise
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError, msgpack.UnpackException) as error:
+        raise ProtocolError("A frame arrived that cannot be read.") from error
+    if not isinstance(kind, str):
+        raise ProtocolError("A frame arrived without a kind.")
+    return Frame(kind, meta, arrays)
+
+
+def _arrays(specs: Any, body: bytearray) -> list[NDArray[Any]]:
+    if not isinstance(specs, list) or len(specs) > MAX_ARRAYS:
+        raise ProtocolError("A frame arrived with too many arrays.")
+    arrays = []
+    at = 0
+    for name, shape in specs:
+        dtype = DTYPES[name]
+        if len(shape) > 8 or not all(type(size) is int and 0 <= size <= len(body) for size in shape):
+            raise ProtocolError("A frame arrived with an array of impossible shape.")
+        count = math.prod(shape)
+        stop = at + count * dtype.itemsize
+        if stop > len(body):
+            raise ProtocolError("A frame arrived with arrays longer than its body.")
+        if at % dtype.itemsize:  # an aligned copy: kernels take aligned arrays only
+            array = np.frombuffer(bytearray(body[at:stop]), dtype)
+        else:
+            array = np.frombuffer(body, dtype, count, at)
+        arrays.append(array.reshape(shape))
+        at = stop
+    if at != len(body):
+        raise ProtocolError("A frame arrived with a body longer than its arrays.")
+    return arrays
+
+
+class Connection:
+    """One end of a TLS connection, as frames.
+
+    Args:
+        sock: connected TCP socket; it becomes non-blocking and belongs to the connection.
+        context: TLS context of this end's bundle.
+        server_side: whether this end accepted the connection.
+
+    Attributes:
+        identity: who the other end is, once :attr:`open`.
+        sent, received: bytes of frames so far.
+    """
+
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext, server_side: bool) -> None:
+        sock.setblocking(False)
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._sock = context.wrap_socket(sock, server_side=server_side, do_handshake_on_connect=False)
+        self.limits = HANDSHAKE_LIMITS
+        self.identity: Identity | None = None
+        self.closed = False
+        self.sent = 0
+        self.received = 0
+        self._handshake_wants_write = False
+        self._unsent: deque[memoryview] = deque()
+        self._unsent_bytes = 0
+        self._prefix = bytearray(PREFIX.size)
+        self._target: bytearray = self._prefix
+        self._filled = 0
+        self._header_bytes = 0
+        self._header = b""
+
+    def __repr__(self) -> str:
+        return f"Connection({self.identity or 'not yet known'}, closed={self.closed})"
+
+    def fileno(self) -> int:
+        """The descriptor to wait for."""
+        return self._sock.fileno()
+
+    @property
+    def open(self) -> bool:
+        """Whether the handshake is over and the other end is known."""
+        return self.identity is not None and not self.closed
+
+    @property
+    def wants_write(self) -> bool:
+        """Whether to wait until the descriptor is writable."""
+        return self._handshake_wants_write or (self.open and bool(self._unsent))
+
+    def handshake(self, limits: Limits) -> bool:
+        """Go on with the handshake; True once it is over. Frames are then held to ``limits``.
+
+        Raises:
+            CredentialsError: the other end has no certificate of this cluster, or refuses ours.
+            ClosedError: the other end has gone.
+        """
+        try:
+            self._handshake_wants_write = False
+            self._sock.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        except ssl.SSLWantWriteError:
+            self._handshake_wants_write = True
+            return False
+        except ssl.SSLError as error:
+            self.close()
+            raise CredentialsError(_explain(error)) from error
+        except OSError as error:
+            self.close()
+            raise ClosedError("The connection was closed during the TLS handshake.") from error
+        try:
+            self.identity = identity_of(self._sock)
+        except CredentialsError:
+            self.close()
+            raise
+        self.limits = limits
+        self.flush()
+        return True
+
+    def send(self, frame: Frame) -> None:
+        """Send a frame, or keep what does not fit the socket now. Raises ClosedError when it cannot be sent."""
+        if self.closed:
+            raise ClosedError("The connection is closed.")
+        data = memoryview(frame.encode())
+        self.sent += len(data)
+        self._unsent.append(data)
+        self._unsent_bytes += len(data)
+        if self._unsent_bytes > self.limits.unsent and self.open:
+            self.close()
+            raise ClosedError("The other end does not read what it is sent; the connection was closed.")
+        if self.open:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what was kept, as far as the socket takes it."""
+        try:
+            while self._unsent:
+                data = self._unsent[0]
+                count = self._sock.send(data)
+                self._unsent_bytes -= count
+                if count == len(data):
+                    self._unsent.popleft()
+                else:
+                    self._unsent[0] = data[count:]
+        except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            return
+        except OSError as error:
+            self.close()
+            raise ClosedError("The connection was closed by the other end.") from error
+
+    def read(self) -> list[Frame]:
+        """All whole frames that have arrived.
+
+        Raises:
+            ClosedError: the other end has gone; frames that were whole were returned before.
+            CredentialsError: the other end refused our certificate, which TLS 1.3 tells only now.
+            ProtocolError: something arrived that is not a frame, or too large a one. The connection is closed.
+        """
+        frames: list[Frame] = []
+        try:
+            while True:
+                count = self._sock.recv_into(memoryview(self._target)[self._filled :])
+                if not count:
+                    return self._ended(frames, ClosedError("The connection was closed by the other end."))
+                self._filled += count
+                self.received += count
+                if self._filled == len(self._target):
+                    self._next_part(frames)
+                    if self._target is self._prefix and not self._sock.pending():
+                        return frames
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return frames
+        except ssl.SSLError as error:
+            return self._ended(frames, CredentialsError(_explain(error)), error)
+        except OSError as error:
+            return self._ended(frames, ClosedError("The connection was closed by the other end."), error)
+        except ProtocolError:
+            self.close()
+            raise
+
+    def _ended(self, frames: list[Frame], reason: Exception, cause: Exception | None = None) -> list[Frame]:
+        if frames:  # the end is seen again at the next read
+            return frames
+        self.close()
+        raise reason from cause
+
+    def _next_part(self, frames: list[Frame]) -> None:
+        """The target is full: it was the prefix, the header, or the body."""
+        self._filled = 0
+        if self._target is self._prefix:
+            header, body = PREFIX.unpack(self._prefix)
+            if not 0 < header <= self.limits.header or body > self.limits.body:
+                raise ProtocolError(f"A frame of {header} + {body} bytes arrived, more than this connection may send.")
+            self._header_bytes = header
+            self._target = bytearray(header + body)
+            return
+        header_bytes = self._header_bytes
+        header = memoryview(self._target)[:header_bytes]
+        body = bytearray(memoryview(self._target)[header_bytes:])
+        self._target = self._prefix
+        frames.append(decode(header, body))
+
+    def close(self) -> None:
+        """Close without waiting; what was kept is lost."""
+        if not self.closed:
+            self.closed = True
+            self._unsent.clear()
+            self._sock.close()
+
+
+def _explain(error: ssl.SSLError) -> str:
+    reason = (error.reason or "TLS failed").replace("_", " ").lower()
+    return (
+        f"The TLS connection was refused ({reason}). "
+        "Both ends need certificates of the same cluster that have not expired or been revoked."
+    )

@@ -1,0 +1,214 @@
+"""Connections as the loop sees them: accepting, dialling, handshakes, frames in and out, and the end."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import ssl
+from collections.abc import Callable
+
+from syfr.directories import split_address
+from syfr.errors import PortInUseError, SyfrError
+from syfr.identity import Identity
+from syfr.link import Connection, Frame, Limits
+from syfr.party.reactor import Reactor
+
+HANDSHAKE_SECONDS = 10.0
+BACKLOG = 128
+
+
+class Endpoint:
+    """One connection in the loop.
+
+    Args:
+        limits: the limits of a frame, from who the other end is.
+        opened: called when the handshake is over.
+        received: called for every frame; a SyfrError it raises ends the connection.
+        ended: called once, with the reason, when the connection is over; not after :meth:`close`.
+    """
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        connection: Connection,
+        limits: Callable[[Identity], Limits],
+        opened: Callable[[Endpoint], None],
+        received: Callable[[Endpoint, Frame], None],
+        ended: Callable[[Endpoint, Exception], None],
+    ) -> None:
+        self.connection = connection
+        self._reactor = reactor
+        self._limits, self._opened, self._received, self._ended = limits, opened, received, ended
+        self._writing = False
+        self._over = False
+        self._deadline = reactor.after(HANDSHAKE_SECONDS, self._handshake_too_slow)
+        reactor.watch(self, read=True, write=True)
+        self._writing = True
+
+    @property
+    def identity(self) -> Identity:
+        """Who the other end is."""
+        if self.connection.identity is None:
+            raise SyfrError("The handshake of this connection is not over.")
+        return self.connection.identity
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self.connection.fileno()
+
+    def send(self, frame: Frame) -> None:
+        """Send a frame now or when the socket takes it; nothing happens when the connection is over."""
+        if self._over:
+            return
+        try:
+            self.connection.send(frame)
+        except SyfrError as error:
+            self._end(error)
+            return
+        self._watch()
+
+    def ready(self, readable: bool, writable: bool) -> None:
+        """The loop's call."""
+        try:
+            if not self.connection.open:
+                if not self._handshake():
+                    return
+            elif writable:
+                self.connection.flush()
+            if readable:
+                for frame in self.connection.read():
+                    if self._over:
+                        return
+                    self._received(self, frame)
+        except SyfrError as error:
+            self._end(error)
+            return
+        self._watch()
+
+    def _handshake(self) -> bool:
+        if not self.connection.handshake(HANDSHAKE):
+            self._watch()
+            return False
+        self.connection.limits = self._limits(self.identity)
+        self._deadline.cancel()
+        self._opened(self)
+        return True
+
+    def _watch(self) -> None:
+        wanted = self.connection.wants_write
+        if not self._over and wanted != self._writing:
+            self._writing = wanted
+            self._reactor.watch(self, read=True, write=wanted)
+
+    def _handshake_too_slow(self) -> None:
+        self._end(SyfrError("The TLS handshake took too long."))
+
+    def _end(self, reason: Exception) -> None:
+        if not self._over:
+            self.close()
+            self._ended(self, reason)
+
+    def close(self) -> None:
+        """Close without telling anyone."""
+        if not self._over:
+            self._over = True
+            self._deadline.cancel()
+            with contextlib.suppress(KeyError, ValueError):
+                self._reactor.watch(self, read=False, write=False)
+            self.connection.close()
+
+
+HANDSHAKE = Limits()
+
+
+class Listener:
+    """Accepts connections on one address."""
+
+    def __init__(self, reactor: Reactor, address: str, accepted: Callable[[socket.socket], None]) -> None:
+        host, port = split_address(address)
+        self._accepted = accepted
+        self._socket = _listen(host, port or 0, address)
+        self._socket.setblocking(False)
+        self.port: int = self._socket.getsockname()[1]
+        self._reactor = reactor
+        reactor.watch(self, read=True, write=False)
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self._socket.fileno()
+
+    def ready(self, readable: bool, writable: bool) -> None:
+        """The loop's call: accept what waits."""
+        with contextlib.suppress(OSError):
+            accepted, _ = self._socket.accept()
+            self._accepted(accepted)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._reactor.watch(self, read=False, write=False)
+        self._socket.close()
+
+
+def _listen(host: str, port: int, address: str) -> socket.socket:
+    family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listening = socket.socket(family, kind, protocol)
+    try:
+        if os.name == "posix":
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(where)
+        listening.listen(BACKLOG)
+    except OSError as error:
+        listening.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PortInUseError(
+                f"The address {address} is taken by another program. Stop it or choose another port."
+            ) from error
+        raise PortInUseError(f"A worker cannot listen at {address}: {error.strerror}. Choose another address.") from error
+    return listening
+
+
+class Dialler:
+    """A TCP connection in the making; gives the connected socket, or the reason why there is none."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        address: str,
+        connected: Callable[[socket.socket], None],
+        failed: Callable[[], None],
+    ) -> None:
+        self._reactor, self._connected, self._failed = reactor, connected, failed
+        host, port = split_address(address)
+        try:
+            family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            self._socket = socket.socket(family, kind, protocol)
+        except OSError:
+            reactor.after(0, failed)
+            return
+        self._socket.setblocking(False)
+        self._socket.connect_ex(where)
+        reactor.watch(self, read=False, write=True)
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self._socket.fileno()
+
+    def ready(self, readable: bool, writable: bool) -> None:
+        """The loop's call: connected, or refused."""
+        self._reactor.watch(self, read=False, write=False)
+        if self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self._socket.close()
+            self._failed()
+        else:
+            self._connected(self._socket)
+
+
+def wrap(sock: socket.socket, context: ssl.SSLContext, server_side: bool) -> Connection | None:
+    """The socket as a connection; None when it was closed already."""
+    try:
+        return Connection(sock, context, server_side)
+    except OSError:
+        sock.close()
+        return None

@@ -1,0 +1,164 @@
+"""The links to the other two workers: dialled until they are there, with fresh keys each time a link is set up.
+
+A worker dials the peers with lower numbers. On a new link each end sends 32 random bytes; the pair's key is derived from
+both halves. A link that breaks takes its keys with it, so no mask can be made again after a reconnect.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from syfr.errors import ClosedError, ProtocolError
+from syfr.identity import Bundle, Identity
+from syfr.link import Connection, Frame, Limits
+from syfr.party.endpoint import Dialler, Endpoint, wrap
+from syfr.party.reactor import Reactor
+from syfr.protocol.roles import SERVERS, Role
+from syfr.ring.streams import derive_key
+
+HALF_BYTES = 32
+FIRST_RETRY, LAST_RETRY = 0.02, 2.0
+PEER_LIMITS = Limits(header=1 << 20, body=(1 << 32) - 1, unsent=1 << 32)
+
+
+def peer_limits(_: Identity) -> Limits:
+    """What a peer may send: preprocessing comes in large frames."""
+    return PEER_LIMITS
+
+
+class PeerLinks:
+    """The two links of one worker.
+
+    Args:
+        received: called with the peer and a frame, once the link is up.
+        changed: called with the peer when its link came up or was lost (see :meth:`up`).
+    """
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        role: Role,
+        addresses: Mapping[Role, str],
+        bundle: Bundle,
+        received: Callable[[Role, Frame], None],
+        changed: Callable[[Role], None],
+    ) -> None:
+        self._reactor, self._role, self._addresses, self._bundle = reactor, role, addresses, bundle
+        self._deliver, self._changed = received, changed
+        self._links: dict[Role, Endpoint] = {}
+        self._halves: dict[Role, bytes] = {}
+        self._retry = {peer: FIRST_RETRY for peer in role.peers}
+        self.keys: dict[Role, bytes] = {}
+        self.traffic: dict[str, dict[str, int]] = {peer.label: {"sent": 0, "received": 0} for peer in role.peers}
+
+    def start(self) -> None:
+        """Begin to dial."""
+        for peer in self._role.peers:
+            if peer < self._role:
+                self._dial(peer)
+
+    def up(self, peer: Role) -> bool:
+        """Whether the link to ``peer`` is ready for use."""
+        return peer in self.keys
+
+    @property
+    def missing(self) -> list[Role]:
+        """Peers without a link."""
+        return [peer for peer in self._role.peers if not self.up(peer)]
+
+    def send(self, peer: Role, kind: str, meta: Any, arrays: Any = ()) -> None:
+        """Send a frame to a peer; raises ClosedError when its link is down."""
+        if not self.up(peer):
+            raise ClosedError(f"The link between {self._role.label} and {peer.label} is down. Try again when it is back.")
+        self._links[peer].send(Frame(kind, meta, arrays))
+
+    def _dial(self, peer: Role) -> None:
+        def opened(endpoint: Endpoint) -> None:
+            if endpoint.identity.role == peer.label:
+                self.adopt(endpoint)
+            else:
+                endpoint.close()
+                self._again(peer)
+
+        def ended(endpoint: Endpoint, _: Exception) -> None:
+            self.lost(endpoint)
+            self._again(peer)
+
+        def connected(sock: socket.socket) -> None:
+            connection = wrap(sock, self._bundle.client_context(), server_side=False)
+            if connection is None:
+                self._again(peer)
+            else:
+                Endpoint(self._reactor, connection, peer_limits, opened, self.received, ended)
+
+        Dialler(self._reactor, self._addresses[peer], connected, lambda: self._again(peer))
+
+    def _again(self, peer: Role) -> None:
+        wait = self._retry[peer]
+        self._retry[peer] = min(LAST_RETRY, 2 * wait)
+        self._reactor.after(wait, lambda: self._dial(peer))
+
+    def adopt(self, endpoint: Endpoint) -> None:
+        """Take over an open connection of a worker, in place of an older one."""
+        peer = self._peer(endpoint)
+        old = self._links.get(peer)
+        if old is not None:
+            old.close()
+            self._forget(peer, old.connection)
+        self._links[peer] = endpoint
+        self._halves[peer] = os.urandom(HALF_BYTES)
+        endpoint.send(Frame("link", {"half": self._halves[peer]}))
+
+    def _peer(self, endpoint: Endpoint) -> Role:
+        for role in SERVERS:
+            if role.label == endpoint.identity.role and role != self._role:
+                return role
+        raise ProtocolError(f"{endpoint.identity} is no peer of {self._role.label}.")
+
+    def received(self, endpoint: Endpoint, frame: Frame) -> None:
+        """Take a frame of an adopted connection: first the other end's half of the key, then what goes to the worker."""
+        peer = self._peer(endpoint)
+        if self._links.get(peer) is not endpoint:
+            return
+        if self.up(peer):
+            self._deliver(peer, frame)
+            return
+        half = frame.meta.get("half") if isinstance(frame.meta, dict) else None
+        if frame.kind != "link" or not isinstance(half, bytes) or len(half) != HALF_BYTES:
+            raise ProtocolError(f"{peer.label} did not begin its link as it must.")
+        mine = self._halves.pop(peer)
+        first, second = (mine, half) if self._role < peer else (half, mine)
+        self.keys[peer] = derive_key(first + second, b"pair")
+        self._retry[peer] = FIRST_RETRY
+        self._changed(peer)
+
+    def lost(self, endpoint: Endpoint) -> None:
+        """An adopted connection has ended: its keys are forgotten. The end that dialled dials again."""
+        for peer, link in list(self._links.items()):
+            if link is endpoint:
+                del self._links[peer]
+                self._forget(peer, endpoint.connection)
+
+    def _forget(self, peer: Role, connection: Connection) -> None:
+        self._halves.pop(peer, None)
+        counted = self.traffic[peer.label]
+        counted["sent"] += connection.sent
+        counted["received"] += connection.received
+        if self.keys.pop(peer, None) is not None:
+            self._changed(peer)
+
+    def counted(self) -> dict[str, dict[str, int]]:
+        """Bytes sent to and received from each peer since the worker started."""
+        total = {name: dict(counts) for name, counts in self.traffic.items()}
+        for peer, link in self._links.items():
+            total[peer.label]["sent"] += link.connection.sent
+            total[peer.label]["received"] += link.connection.received
+        return total
+
+    def close(self) -> None:
+        """Close both links."""
+        for link in self._links.values():
+            link.close()

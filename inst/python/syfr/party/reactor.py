@@ -1,0 +1,101 @@
+"""The worker's one loop: waits for connections, runs timers, and does preprocessing when nothing else is to be done.
+
+A worker is a single thread. Nothing it calls waits, so a slow or dead connection delays nobody, and no state needs a
+lock. Idle work is done in pieces; between two pieces the loop looks at every connection.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import selectors
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+QUIET_SECONDS = 0.002
+"""Idle work begins when nothing has arrived for so long: a query's next message is awaited, not made to wait."""
+
+
+class Watched(Protocol):
+    """Something with a descriptor to wait for."""
+
+    def fileno(self) -> int:
+        """The descriptor."""
+
+    def ready(self, readable: bool, writable: bool) -> None:
+        """Called when the descriptor is ready; must not wait and must not raise."""
+
+
+class Timer:
+    """A call to come; :meth:`cancel` it when it is no longer wanted."""
+
+    def __init__(self, action: Callable[[], None]) -> None:
+        self._action: Callable[[], None] | None = action
+
+    def cancel(self) -> None:
+        """Do not call it."""
+        self._action = None
+
+    def fire(self) -> None:
+        """Call it unless it was cancelled."""
+        if self._action is not None:
+            self._action()
+
+
+class Reactor:
+    """The loop.
+
+    Args:
+        idle: does one piece of work that can wait; False when there was none.
+    """
+
+    def __init__(self, idle: Callable[[], bool]) -> None:
+        self._idle = idle
+        self._selector = selectors.DefaultSelector()
+        self._timers: list[tuple[float, int, Timer]] = []
+        self._order = itertools.count()
+        self._stopping = False
+
+    def watch(self, watched: Watched, read: bool, write: bool) -> None:
+        """Wait for a descriptor from now on; neither reading nor writing takes it out."""
+        interest = (selectors.EVENT_READ if read else 0) | (selectors.EVENT_WRITE if write else 0)
+        known = watched.fileno() in self._selector.get_map()
+        if not interest:
+            if known:
+                self._selector.unregister(watched)
+        elif known:
+            self._selector.modify(watched, interest, watched)
+        else:
+            self._selector.register(watched, interest, watched)
+
+    def after(self, seconds: float, action: Callable[[], None]) -> Timer:
+        """Call ``action`` once, in ``seconds``."""
+        timer = Timer(action)
+        heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._order), timer))
+        return timer
+
+    def stop(self) -> None:
+        """Leave :meth:`run` after the present round."""
+        self._stopping = True
+
+    def run(self) -> None:
+        """Run until :meth:`stop`."""
+        patience: float | None = 0.0
+        while not self._stopping:
+            events = self._selector.select(self._until_next_timer() if patience is None else patience)
+            for key, mask in events:
+                key.data.ready(bool(mask & selectors.EVENT_READ), bool(mask & selectors.EVENT_WRITE))
+            self._run_timers()
+            if events:
+                patience = QUIET_SECONDS
+            else:
+                patience = 0.0 if self._idle() else None
+        self._selector.close()
+
+    def _until_next_timer(self) -> float | None:
+        return max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
+
+    def _run_timers(self) -> None:
+        while self._timers and self._timers[0][0] <= time.monotonic():
+            heapq.heappop(self._timers)[2].fire()

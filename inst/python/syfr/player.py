@@ -1,0 +1,122 @@
+"""The command of one worker: python -m syfr.player --config FILE server0
+
+FILE is JSON: {"server0": "localhost:4000", "server1": "localhost:4001", "server2": "localhost:4002"}. The worker prints
+one line of JSON on standard output when it listens, or why it cannot, and logs to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from syfr.directories import cache_directory, cluster_directory, locked
+from syfr.errors import InputTypeError, SyfrError
+from syfr.identity import Bundle
+from syfr.protocol.roles import SERVERS, Role
+
+if TYPE_CHECKING:
+    from syfr.party.service import Worker
+
+log = logging.getLogger("syfr.player")
+
+COMPILE_SECONDS = 300.0
+
+
+def read_config(path: Path) -> dict[Role, str]:
+    """The addresses of the three workers; raises InputTypeError naming the file."""
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        return {role: str(fields[role.label]) for role in SERVERS}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputTypeError(
+            f"The cluster file {path} cannot be used ({error}). "
+            'It is JSON with an address for "server0", "server1" and "server2".'
+        ) from error
+
+
+def load_worker(role: Role, addresses: dict[Role, str], credentials: Path | None, managed: bool) -> Worker:
+    """The worker, listening. The first worker of a machine compiles the kernels while the others wait for them."""
+    directory = credentials or cluster_directory([addresses[server] for server in SERVERS]) / role.label
+    bundle = Bundle.load(directory)
+    if bundle.identity.role != role.label:
+        raise InputTypeError(f"The credentials in {directory} are of {bundle.identity}, not of {role.label}.")
+    with locked(cache_directory() / "kernels", timeout=COMPILE_SECONDS):
+        from syfr.party.service import Worker
+    return Worker(role, addresses, bundle, managed)
+
+
+class _Wakeup:
+    """Ends the worker when a signal arrives, or when the session that started it closes its standard input."""
+
+    def __init__(self, worker: Worker, managed: bool) -> None:
+        self._worker = worker
+        self._signals, self._write = socket.socketpair()
+        self._write.setblocking(False)
+        signal.set_wakeup_fd(self._write.fileno())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        worker.reactor.watch(self, read=True, write=False)
+        if managed:
+            worker.reactor.watch(_StandardInput(worker), read=True, write=False)
+
+    def fileno(self) -> int:
+        return self._signals.fileno()
+
+    def ready(self, readable: bool, writable: bool) -> None:
+        log.info("ends on a signal")
+        self._worker.stop()
+
+
+class _StandardInput:
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def fileno(self) -> int:
+        return sys.stdin.fileno()
+
+    def ready(self, readable: bool, writable: bool) -> None:
+        if not os.read(sys.stdin.fileno(), 4096):
+            log.info("ends with the session that started it")
+            self._worker.stop()
+
+
+def _say(fields: dict[str, object]) -> None:
+    print(json.dumps(fields), flush=True)
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="syfr-player", description="Run one worker of a syfr cluster.")
+    parser.add_argument("role", choices=[role.label for role in SERVERS], help="the part this worker plays")
+    parser.add_argument("--config", type=Path, required=True, help="JSON file with the addresses of the three workers")
+    parser.add_argument("--credentials", type=Path, help="this worker's bundle; the default is that of a local cluster")
+    parser.add_argument("--managed", action="store_true", help="end when standard input is closed")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a worker until it is told to stop; the exit status is 0 then, and 1 when it could not start."""
+    options = parse(arguments)
+    logging.basicConfig(level=logging.INFO, format=f"%(asctime)s {options.role} %(levelname)s %(message)s")
+    role = next(role for role in SERVERS if role.label == options.role)
+    try:
+        worker = load_worker(role, read_config(options.config), options.credentials, options.managed)
+    except SyfrError as error:
+        _say({"error": error.code, "message": str(error)})
+        return 1
+    _Wakeup(worker, options.managed)
+    _say({"ready": True, "role": role.label, "port": worker.listener.port})
+    log.info("listens on port %d", worker.listener.port)
+    worker.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
