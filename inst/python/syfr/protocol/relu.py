@@ -93,8 +93,9 @@ def deal(
     total &= np.uint32((1 << kappa) - 1)
     top = (total >> np.uint32(kappa - 1)).astype(np.uint8)
     tau = own.below("tau", shape, 2)
+    below_top = total & np.uint32((1 << (kappa - 1)) - 1)
     shares = threshold_shares(
-        total, _draw_thresholds(with0, shape, precision), precision.digit_bits, precision.modulus
+        below_top, _draw_thresholds(with0, shape, precision), precision.digit_bits, precision.modulus
     )
     r, p, t = (array.astype(np.uint64) for array in (total, top, tau))
     dealt = np.stack([p, r, t, t * r, t * p], axis=1) - _draw_dealt(with0, shape)
