@@ -1,0 +1,246 @@
+"""Runs single operations of the protocol in memory, with chosen randomness, and whole queries of small models.
+
+The functions are the shipped ones. Randomness enters where the workers' does, through a Source: :class:`Given` hands
+out chosen values by label and refuses any draw of another shape or range, so that a test knows what each value is for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from syfr.party.memory import MemoryCluster, MemoryNetwork, Sent
+from syfr.program import Geometry, Linear, Program, Reshape, Step
+from syfr.protocol import relu, truncation
+from syfr.protocol.channel import Channel, Like, Run
+from syfr.protocol.roles import DEALER, Role
+from syfr.protocol.transcript import Transcript
+from syfr.ring.fixedpoint import Precision, Words
+
+Array = NDArray[Any]
+Draws = Mapping[str, Array]
+
+COMPARE_DRAWS = ("flip", "multipliers", "masks", "rotation")
+"""What server0 and server1 draw together for a compare."""
+
+
+class Given:
+    """A Source of chosen values; each label serves once."""
+
+    def __init__(self, draws: Draws) -> None:
+        self._left = dict(draws)
+
+    def elements(self, label: str, shape: tuple[int, ...]) -> Words:
+        """Ring elements."""
+        return self._take(label, shape).astype(np.uint64)
+
+    def integers(self, label: str, shape: tuple[int, ...], bits: int) -> NDArray[np.uint32]:
+        """Integers of ``bits`` bits."""
+        return self._ranged(label, shape, 0, 1 << bits).astype(np.uint32)
+
+    def below(self, label: str, shape: tuple[int, ...], bound: int, start: int = 0) -> NDArray[np.uint8]:
+        """Integers from ``start`` on."""
+        return self._ranged(label, shape, start, start + bound).astype(np.uint8)
+
+    def _ranged(self, label: str, shape: tuple[int, ...], low: int, high: int) -> Array:
+        values = self._take(label, shape)
+        if int(values.min()) < low or int(values.max()) >= high:
+            raise ValueError(f"The values for '{label}' must be {low} to {high - 1}.")
+        return values
+
+    def _take(self, label: str, shape: tuple[int, ...]) -> Array:
+        values = self._left.pop(label)
+        if values.shape != shape:
+            raise ValueError(f"'{label}' is drawn in the shape {shape}; the test gives {values.shape}.")
+        return values
+
+
+@dataclass
+class Outcome:
+    """What came of one operation.
+
+    Attributes:
+        masked: the masked value that both servers hold.
+        dealt: what the dealer sent to server1 ahead.
+        messages: the online messages.
+    """
+
+    masked: Words
+    dealt: list[Array]
+    messages: list[Sent]
+
+    def received(self, receiver: Role, name: str, sender: Role | None = None) -> Array:
+        """The values of the one message of that name, without the running hash."""
+        (found,) = (
+            sent
+            for sent in self.messages
+            if sent.receiver == receiver and sent.tag[1] == name and sender in (None, sent.sender)
+        )
+        return found.arrays[-1]
+
+
+def drive(works: Mapping[Role, Callable[[Channel], Coroutine[Any, Any, Any]]]) -> tuple[dict[Role, Any], list[Sent]]:
+    """Run one coroutine a party; returns their results and all messages."""
+    network = MemoryNetwork()
+    runs = {}
+    for role, work in works.items():
+        channel = network.channel(role)
+        runs[role] = Run(work(channel), channel)
+    network.run(runs)
+    return {role: run.result for role, run in runs.items()}, network.record
+
+
+def transcript() -> Transcript:
+    """The running hash as both servers begin it."""
+    return Transcript(bytes(16), b"test")
+
+
+def run_relu(precision: Precision, z0: Words, z1: Words, draws: Draws) -> Outcome:
+    """Truncation and ReLU of z0 + z1 = z + 2^f - 1, (rows, n).
+
+    ``draws``: R0, R1, thresholds, dealt, tau, flip, multipliers, masks, rotation, and the next masks mask0, mask1.
+    """
+    shape = z0.shape[0], z0.shape[1]
+    with0 = {"R": draws["R0"], "thresholds": draws["thresholds"], "dealt": draws["dealt"]}
+    with1 = {"R": draws["R1"]}
+    common = {name: draws[name] for name in COMPARE_DRAWS}
+    kept, message = relu.deal(shape, precision, Given(with0), Given(with1), Given({"tau": draws["tau"]}))
+    if [Like.of(array) for array in message] != relu.dealt_like(shape, precision):
+        raise AssertionError("The dealer's message is not what was declared.")
+    masks = [draws[name].astype(np.uint64) for name in ("mask0", "mask1")]
+    ready0 = relu.prepare(shape, precision, Given(with0), Given(common), masks[0], None)
+    ready1 = relu.prepare(shape, precision, Given(with1), Given(common), masks[1], message)
+    results, record = drive(
+        {
+            Role.SERVER0: lambda channel: relu.online(channel, transcript(), 3, precision, ready0, z0),
+            Role.SERVER1: lambda channel: relu.online(channel, transcript(), 3, precision, ready1, z1),
+            DEALER: lambda channel: relu.online_dealer(channel, 3, precision, kept, shape),
+        }
+    )
+    return _outcome(results, message, record)
+
+
+def run_truncation(precision: Precision, z0: Words, z1: Words, draws: Draws) -> Outcome:
+    """Truncation of z0 + z1 = z + 2^(k - 2) + 2^f - 1, (rows, n); ``draws``: R0, R1, dealt, mask0, mask1."""
+    shape = z0.shape[0], z0.shape[1]
+    with0, with1 = {"R": draws["R0"], "dealt": draws["dealt"]}, {"R": draws["R1"]}
+    message = truncation.deal(shape, precision, Given(with0), Given(with1))
+    if [Like.of(array) for array in message] != truncation.dealt_like(shape):
+        raise AssertionError("The dealer's message is not what was declared.")
+    masks = [draws[name].astype(np.uint64) for name in ("mask0", "mask1")]
+    ready0 = truncation.prepare(shape, precision, Given(with0), masks[0], None)
+    ready1 = truncation.prepare(shape, precision, Given(with1), masks[1], message)
+    results, record = drive(
+        {
+            Role.SERVER0: lambda channel: truncation.online(channel, transcript(), 3, precision, ready0, z0),
+            Role.SERVER1: lambda channel: truncation.online(channel, transcript(), 3, precision, ready1, z1),
+        }
+    )
+    return _outcome(results, message, record)
+
+
+def _outcome(results: Mapping[Role, Any], message: list[Array], record: list[Sent]) -> Outcome:
+    masked = results[Role.SERVER0]
+    if not np.array_equal(masked, results[Role.SERVER1]):
+        raise AssertionError("server0 and server1 hold different masked values.")
+    return Outcome(masked, message, record)
+
+
+def random_draws(precision: Precision, shape: tuple[int, int], seed: int) -> dict[str, Array]:
+    """Random values for every draw of a ReLU; those of a truncation besides, as "dealt2"."""
+    rng = np.random.default_rng(seed)
+    rows, size = shape
+    kappa, prime, digits = precision.truncated_bits, precision.modulus, precision.digits
+
+    def words(*shape: int) -> Words:
+        return rng.integers(0, 2**64, shape, np.uint64)
+
+    return {
+        "R0": rng.integers(0, 1 << kappa, shape),
+        "R1": rng.integers(0, 1 << kappa, shape),
+        "thresholds": rng.integers(0, prime, (rows, digits, precision.thresholds, size)),
+        "dealt": words(rows, relu.DEALT, size),
+        "tau": rng.integers(0, 2, shape),
+        "flip": rng.integers(0, 2, shape),
+        "multipliers": rng.integers(1, prime, (rows, digits, size)),
+        "masks": rng.integers(0, prime, (rows, digits, size)),
+        "rotation": rng.integers(0, digits, shape),
+        "mask0": words(*shape),
+        "mask1": words(*shape),
+        "dealt2": words(rows, truncation.DEALT, size),
+    }
+
+
+def truncation_draws(draws: Draws) -> dict[str, Array]:
+    """The draws of a truncation out of :func:`random_draws`."""
+    return {**{name: draws[name] for name in ("R0", "R1", "mask0", "mask1")}, "dealt": draws["dealt2"]}
+
+
+Weights = dict[int, NDArray[np.float64]]
+
+
+@dataclass
+class Model:
+    """A Program with weights in clear."""
+
+    program: Program
+    kernels: Weights
+    biases: Weights
+
+    def cluster(self) -> MemoryCluster:
+        """The model shared among three parties in memory."""
+        return MemoryCluster(self.program, self.kernels, self.biases)
+
+    def inputs(self, rows: int, seed: int = 1) -> NDArray[np.float64]:
+        """Random inputs in the declared range."""
+        low, high = self.program.input_range
+        return np.random.default_rng(seed).uniform(low, high, (rows, *self.program.input_shape))
+
+
+def model(input_shape: tuple[int, ...], steps: list[Step], seed: int = 1, spread: float = 1.0) -> Model:
+    """A Program with random weights that keep its values near one."""
+    program = Program(input_shape, tuple(steps))
+    program.check()
+    rng = np.random.default_rng(seed)
+    kernels: Weights = {}
+    biases: Weights = {}
+    for number, step in program.linear_steps():
+        inner = int(np.prod(step.kernel[:-1]))
+        kernels[number] = rng.normal(0.0, spread / np.sqrt(inner), step.kernel)
+        biases[number] = rng.normal(0.0, 0.1, step.kernel[-1:])
+    return Model(program, kernels, biases)
+
+
+def dense(source: int, inputs: int, outputs: int, then: str) -> Linear:
+    """A dense layer."""
+    return Linear(f"dense {source}", source, (inputs, outputs), (inputs,), (outputs,), then)
+
+
+def small_models() -> dict[str, Model]:
+    """Programs that use every operation, by name."""
+    conv = Linear(
+        "conv", 0, (3, 3, 2, 4), (6, 5, 2), (3, 3, 4), "relu", Geometry((2, 2), ((1, 1), (1, 1)))
+    )
+    grouped = Linear("grouped", 1, (2, 2, 2, 6), (3, 3, 4), (2, 2, 6), "relu", Geometry(groups=2))
+    return {
+        "output": model((5,), [dense(0, 5, 3, "output")]),
+        "relu": model((5,), [dense(0, 5, 11, "relu"), dense(1, 11, 3, "output")]),
+        "truncate": model((5,), [dense(0, 5, 9, "truncate"), dense(1, 9, 3, "output")]),
+        "mixed": model(
+            (4,),
+            [
+                dense(0, 4, 10, "relu"),
+                dense(0, 4, 7, "truncate"),
+                dense(1, 10, 6, "truncate"),
+                dense(3, 6, 3, "relu"),
+                dense(4, 3, 2, "output"),
+            ],
+        ),
+        "convolutions": model(
+            (6, 5, 2),
+            [conv, grouped, Reshape("flatten", 2, (2, 2, 6), (24,)), dense(3, 24, 3, "output")],
+        ),
+    }
