@@ -87,13 +87,16 @@ def operations(layer: str, shape: Shape) -> st.SearchStrategy[Operation]:
     if len(shape) == 1:
         anywhere.append(st.just(NewShape(layer, (1, channels, 1))))
         anywhere.append(st.just(NewShape(layer, (channels, 1))))
-    return st.one_of(*anywhere, images(layer, shape)) if len(shape) == 3 else st.one_of(*anywhere)
+    if len(shape) == 3:
+        anywhere.append(st.just(NewShape(layer, (shape[0] * shape[1], channels))))
+        anywhere.append(images(layer, shape))
+    return st.one_of(*anywhere)
 
 
 def scaling(layer: str, channels: int, zero: bool) -> Scale:
     """A Scale, without an offset when ``zero``."""
     offset = np.zeros(channels) if zero else numbers(channels, of=f"offset of {layer}")
-    return Scale(layer, numbers(channels, of=layer), offset)
+    return Scale(layer, numbers(channels, of=layer), offset, biased=not zero)
 
 
 @st.composite
@@ -202,6 +205,34 @@ def test_padding_behind_pooling_needs_whole_windows(height: int, steps: int) -> 
     conv = convolution("conv", (3, 3), 2, 2, Geometry(padding=((1, 1), (1, 1))))
     assert len(folded((height, 8, 2), average_pooling("pool", (2, 2), (2, 2), 2), conv)) == steps
     assert len(folded((height, 8, 2), average_pooling("pool", (3, 3), (2, 2), 2), conv)) == 2
+
+
+def test_padding_behind_overlapping_windows_stays_there() -> None:
+    conv = convolution("conv", (2, 2), 2, 2, Geometry(padding=((1, 0), (0, 0))))
+    assert len(folded((8, 8, 2), average_pooling("pool", (3, 3), (2, 2), 2), conv)) == 2
+    assert len(folded((8, 8, 2), average_pooling("pool", (2, 2), (2, 2), 2), conv)) == 1
+
+
+@pytest.mark.parametrize(("factor", "offset"), [(-1.0, 0.0), (1.0, 0.5)])
+def test_only_padding_moves_behind_a_relu(factor: float, offset: float) -> None:
+    geometry = Geometry(padding=((1, 1), (0, 2)), groups=2)
+    conv = Affine("conv", np.full((1, 1, 1, 2), factor), np.full(2, offset), geometry, biased=offset != 0.0)
+    assert folded((5, 4, 2), conv, Relu("relu"))[0] is conv
+    assert isinstance(folded((5, 4, 2), zero_padding("pad", geometry.padding, 2), Relu("relu"))[0], Relu)
+
+
+def test_a_mean_of_its_own_divides_by_a_power_of_two() -> None:
+    pool = average_pooling("pool", (3, 3), (2, 2), 2)
+    conv = convolution("conv", (3, 3), 2, 2, Geometry(padding=((1, 1), (1, 1))))
+    for chain in ([Relu("one"), pool, conv], [Relu("one"), pool, Relu("two"), conv]):
+        steps, weights = lower(chain, (9, 8, 2))
+        assert len(steps) == 3
+        assert set(weights[1].kernel.flat) == {1 / 16}
+        x = numbers(3, 9, 8, 2)
+        found = plain.evaluate(Program((9, 8, 2), tuple(steps)), weights, x)
+        np.testing.assert_allclose(found, run(chain, x), rtol=1e-12, atol=1e-12)
+    _, weights = lower([Relu("one"), pool], (9, 8, 2))
+    assert set(weights[1].kernel.flat) == {1 / 9}
 
 
 def test_a_large_kernel_is_not_made() -> None:

@@ -90,6 +90,14 @@ LAYERS: dict[str, tuple[Shape, Stack]] = {
         IMAGE,
         lambda k: [k.layers.DepthwiseConv2D(3, strides=2, activation="relu"), k.layers.Conv2D(4, 1)],
     ),
+    "depthwise, padding, pointwise": (
+        IMAGE,
+        lambda k: [
+            k.layers.DepthwiseConv2D(1, use_bias=False),
+            k.layers.ZeroPadding2D(1),
+            k.layers.Conv2D(4, 1, activation="linear"),
+        ],
+    ),
     "dense on images": (IMAGE, lambda k: [k.layers.Dense(5), k.layers.ReLU(), k.layers.Dense(2)]),
     "dense on a sequence": ((4, 6), lambda k: [k.layers.Dense(5, activation="relu"), k.layers.Dense(3)]),
     "dense sigmoid": ((6,), lambda k: [k.layers.Dense(3), k.layers.Activation("sigmoid")]),
@@ -218,6 +226,10 @@ LAYERS: dict[str, tuple[Shape, Stack]] = {
         IMAGE,
         lambda k: [k.layers.Rescaling([1.0, 2.0, 3.0], offset=[0.0, -1.0, 1.0]), k.layers.Flatten(), k.layers.Dense(2)],
     ),
+    "rescaling, other channels": (
+        (6, 5),
+        lambda k: [k.layers.Rescaling(0.5, offset=1.0), k.layers.Reshape((6, 5, 1)), k.layers.Conv2D(2, 3)],
+    ),
     "linear activation": ((6,), lambda k: [k.layers.Activation("linear"), k.layers.Dense(2, activation="linear")]),
     "training only": (
         IMAGE,
@@ -275,6 +287,8 @@ STEPS: dict[str, list[str]] = {
     "pool, padding, conv": ["output"],
     "two convs": ["truncate", "output"],
     "rescaling": ["output"],
+    "rescaling, other channels": ["output"],
+    "depthwise, padding, pointwise": ["output"],
     "relu last": ["relu", "output"],
     "flatten last": ["output"],
     "training only": ["output"],
@@ -286,6 +300,18 @@ def test_what_is_linear_is_folded(case: str) -> None:
     shape, stack = LAYERS[case]
     program = import_model(sequential(GENERATIONS["keras3"], shape, *stack(GENERATIONS["keras3"]))).program
     assert [step.then for _, step in program.linear_steps()] == STEPS[case]
+
+
+@pytest.mark.parametrize("case", sorted(LAYERS))
+def test_the_program_does_not_depend_on_the_weights(case: str) -> None:
+    shape, stack = LAYERS[case]
+    model = sequential(GENERATIONS["keras3"], shape, *stack(GENERATIONS["keras3"]))
+    program = import_model(model).program
+    for value in (0.0, 1.0):
+        for weight in model.weights:
+            if "seed" not in weight.name:
+                weight.assign(np.full(tuple(weight.shape), value))
+        assert import_model(model).program == program
 
 
 def test_a_functional_chain_and_nested_models(keras: ModuleType) -> None:

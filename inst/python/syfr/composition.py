@@ -50,7 +50,7 @@ def plan(first: Affine, second: Affine, shape: Shape) -> Composition | None:
     """How ``first`` on a row of ``shape``, then ``second``, become one convolution; None if not."""
     if first.geometry is None or second.geometry is None or not (first.depthwise or second.depthwise):
         return None
-    if second.padded and first.bias.any():
+    if second.padded and first.biased:
         return None
     joined = []
     for axis in (0, 1):
@@ -85,7 +85,8 @@ def compose(first: Affine, second: Affine, plan: Composition, layer: str) -> Aff
         _spread(kernel, kernels[0], plan.first, kernels[1], plan.second)
     else:
         _spread(kernel, kernels[1], plan.second, kernels[0], plan.first)
-    return Affine(layer, kernel, bias, plan.geometry)
+    biased, public = first.biased or second.biased, first.public and second.public
+    return Affine(layer, kernel, bias, plan.geometry, biased, public)
 
 
 def _line(affine: Affine, geometry: Geometry, axis: int) -> _Line:
@@ -110,7 +111,7 @@ def _join(first: _Line, second: _Line, size: int) -> tuple[_Line, Indices, Indic
     before = first.padding[0] + first.stride * second.padding[0]
     after = (outputs - 1) * stride + (taps - 1) * unit + 1 - size - before
     line = _Line(taps, stride, unit, (before, max(0, after)))
-    return (line, first_taps, second_taps) if line.output(size) == outputs else None
+    return line, first_taps, second_taps
 
 
 def _spread(kernel: Floats, small: Floats, small_taps: Taps, large: Floats, taps: Taps) -> None:

@@ -24,6 +24,7 @@ from syfr.operations import (
     Weights,
     diagonal,
     identity,
+    is_mean,
     only_pads,
     pull_back,
 )
@@ -52,7 +53,7 @@ def fold(operations: Operations, input_shape: Shape) -> list[Operation]:
 
 def lower(operations: Operations, input_shape: Shape) -> tuple[list[Step], dict[int, Weights]]:
     """Fold a chain and turn it into steps, the last of them the output, with the weights by step number."""
-    chain = fold(_complete(fold(operations, input_shape), input_shape), input_shape)
+    chain = _exact_means(fold(_complete(fold(operations, input_shape), input_shape), input_shape))
     steps: list[Step] = []
     weights: dict[int, Weights] = {}
     shape = input_shape
@@ -91,6 +92,25 @@ def _complete(operations: list[Operation], input_shape: Shape) -> list[Operation
         layer = done[-1].layer if done else "input"
         done.append(_diagonal(identity(layer, shape[-1]), shape))
     return done
+
+
+def _exact_means(chain: list[Operation]) -> list[Operation]:
+    """Pooling that stays a step of its own divides by a power of two, which fixed point holds exactly.
+
+    The rest of the division, a factor from 1 to 2, goes into the next kernel; a relu on the way lets it pass.
+    """
+    found = list(chain)
+    for place, operation in enumerate(found):
+        following = next((i for i in range(place + 1, len(found)) if isinstance(found[i], Affine)), None)
+        if following is None or not isinstance(operation, Affine) or not is_mean(operation):
+            continue
+        after = found[following]
+        if isinstance(after, Affine):
+            exact = 2.0 ** math.floor(math.log2(operation.kernel.flat[0]))
+            factor = operation.kernel.flat[0] / exact
+            found[place] = replace(operation, kernel=np.full_like(operation.kernel, exact))
+            found[following] = replace(after, kernel=after.kernel * factor)
+    return found
 
 
 def _diagonal(scale: Scale, shape: Shape) -> Affine:
@@ -147,7 +167,7 @@ def _padding_waits(chain: Operations, shape: Shape) -> tuple[int, list[Operation
     if len(chain) < 2 or not only_pads(chain[0]):
         return None
     first, second = chain[0], chain[1]
-    if isinstance(second, Relu) or (isinstance(second, Scale) and not second.offset.any()):
+    if isinstance(second, Relu) or (isinstance(second, Scale) and not second.biased):
         return 2, [second, first]
     return _compose(chain, shape)
 
@@ -161,9 +181,10 @@ def _scale_after(chain: Operations, shape: Shape) -> tuple[int, list[Operation]]
         label = _label(first, second)
         if isinstance(first, Scale):
             factor, offset = first.factor * second.factor, first.offset * second.factor + second.offset
-            return 2, [Scale(label, factor, offset)]
-        bias = first.bias * second.factor + second.offset
-        return 2, [replace(first, layer=label, kernel=first.kernel * second.factor, bias=bias)]
+            uniform = first.uniform and second.uniform
+            return 2, [Scale(label, factor, offset, first.biased or second.biased, uniform)]
+        kernel, bias = first.kernel * second.factor, first.bias * second.factor + second.offset
+        return 2, [Affine(label, kernel, bias, first.geometry, first.biased or second.biased)]
     third = chain[2] if len(chain) > 2 else None
     if isinstance(first, Affine) and isinstance(second, NewShape) and isinstance(third, Scale):
         before = _reshaped(third, second.shape, first.output_shape(shape))
@@ -179,8 +200,8 @@ def _scale_before(chain: Operations, shape: Shape) -> tuple[int, list[Operation]
     if isinstance(second, Affine):
         label = _label(first, second)
         if second.geometry is None:
-            bias = second.bias + first.offset @ second.kernel
-            return 2, [replace(second, layer=label, kernel=second.kernel * first.factor[:, None], bias=bias)]
+            kernel, bias = second.kernel * first.factor[:, None], second.bias + first.offset @ second.kernel
+            return 2, [Affine(label, kernel, bias, biased=first.biased or second.biased)]
         scaling = diagonal(first, shape)
         found = plan(scaling, second, shape)
         return None if found is None else (2, [compose(scaling, second, found, label)])
@@ -204,7 +225,8 @@ def _compose(chain: Operations, shape: Shape) -> tuple[int, list[Operation]] | N
         if not _pays(first, second, shape, kernel):
             return None
         bias = second.bias + first.bias @ second.kernel
-        return 2, [Affine(label, first.kernel @ second.kernel, bias)]
+        biased = first.biased or second.biased
+        return 2, [Affine(label, first.kernel @ second.kernel, bias, biased=biased)]
     found = plan(first, second, shape)
     if found is None or not _pays(first, second, shape, found.kernel):
         return None
@@ -251,13 +273,11 @@ def _pays(first: Affine, second: Affine, shape: Shape, kernel: Shape, reshaped: 
 
 def _reshaped(scale: Scale, shape: Shape, other: Shape) -> Scale | None:
     """The Scale that does on rows of ``other`` what this one does on rows of ``shape``, if there is one."""
-    arrays = []
-    for values in (scale.factor, scale.offset):
-        spread = np.broadcast_to(values, shape).reshape(-1, other[-1])
-        if not np.array_equal(spread, np.broadcast_to(spread[0], spread.shape)):
-            return None
-        arrays.append(spread[0].copy())
-    return Scale(scale.layer, *arrays)
+    names = np.zeros(shape[-1], np.intp) if scale.uniform else np.arange(shape[-1])
+    channels = np.broadcast_to(names, shape).reshape(-1, other[-1])
+    if (channels != channels[0]).any():
+        return None
+    return replace(scale, factor=scale.factor[channels[0]], offset=scale.offset[channels[0]])
 
 
 def _label(*operations: Operation) -> str:

@@ -192,7 +192,8 @@ def _softmax(call: Call) -> Found:
 
 def _dense(call: Call) -> Found:
     kernel = _weight(call.layer, "kernel")
-    return _with_activation(call, [Affine(call.name, kernel, _bias(call.layer, kernel.shape[1]))])
+    bias = _bias(call.layer, kernel.shape[1])
+    return _with_activation(call, [Affine(call.name, kernel, bias, biased=bool(call.layer.use_bias))])
 
 
 def _convolution(call: Call, kernel: Floats, groups: int, rank: int) -> Found:
@@ -211,7 +212,7 @@ def _convolution(call: Call, kernel: Floats, groups: int, rank: int) -> Found:
     elif layer.padding != "valid":
         refuse(layer, f"uses padding='{layer.padding}'", "Use padding='same' or 'valid'.")
     geometry = Geometry(strides, padding, dilation, groups)
-    conv = Affine(call.name, kernel, _bias(layer, kernel.shape[3]), geometry)
+    conv = Affine(call.name, kernel, _bias(layer, kernel.shape[3]), geometry, biased=bool(layer.use_bias))
     return _with_activation(call, _as_image(call, rank, [conv]))
 
 
@@ -292,13 +293,15 @@ def _batch_normalization(call: Call) -> Found:
 
 def _rescaling(call: Call) -> Found:
     channels = call.input_shape[-1]
-    numbers = []
+    numbers, uniform = [], True
     for argument in ("scale", "offset"):
         value = _weight(call.layer, argument)
         if value.size not in (1, channels) or (value.size > 1 and value.shape[-1] != channels):
             refuse(call.layer, f"uses {argument} of shape {value.shape}", "Use one number, or one a channel.")
         numbers.append(np.broadcast_to(value.reshape(-1), (channels,)).copy())
-    return [Scale(call.name, *numbers)]
+        uniform = uniform and value.size == 1
+    factor, offset = numbers
+    return [Scale(call.name, factor, offset, biased=bool(offset.any()), uniform=uniform)]
 
 
 def _nothing(call: Call) -> Found:

@@ -3,6 +3,9 @@
 A model becomes a list of four kinds of operation on rows in the clear, channels last: Affine (a matrix
 product or a convolution, with its bias), Scale (a factor and an offset for each channel), Relu and NewShape.
 Average pooling and zero padding are convolutions in which a channel reads only the channel of the same number.
+
+A Program is public and must not depend on the weights, not even on whether some of them are zero. So what may be
+folded is decided by flags that the architecture sets, never by looking at secret numbers.
 """
 
 from __future__ import annotations
@@ -29,12 +32,17 @@ class Weights:
 
 @dataclass(frozen=True, eq=False)
 class Affine:
-    """A matrix product on the last axis, or a convolution when there is a geometry; and a bias."""
+    """A matrix product on the last axis, or a convolution when there is a geometry; and a bias.
+
+    ``biased`` is False where the bias is zero by construction, ``public`` True for pooling and padding.
+    """
 
     layer: str
     kernel: Floats = field(repr=False)
     bias: Floats = field(repr=False)
     geometry: Geometry | None = None
+    biased: bool = True
+    public: bool = False
 
     @property
     def depthwise(self) -> bool:
@@ -66,11 +74,17 @@ class Affine:
 
 @dataclass(frozen=True, eq=False)
 class Scale:
-    """A factor and an offset for each channel of the last axis: batch normalisation, rescaling."""
+    """A factor and an offset for each channel of the last axis: batch normalisation, rescaling.
+
+    ``biased`` is False where the offset is zero, ``uniform`` True where all channels have the same two numbers,
+    both by construction.
+    """
 
     layer: str
     factor: Floats = field(repr=False)
     offset: Floats = field(repr=False)
+    biased: bool = True
+    uniform: bool = False
 
     def output_shape(self, shape: Shape) -> Shape:
         """The shape of its input."""
@@ -106,40 +120,45 @@ Operation: TypeAlias = Affine | Scale | Relu | NewShape
 def average_pooling(layer: str, size: tuple[int, int], strides: tuple[int, int], channels: int) -> Affine:
     """The mean of every complete window."""
     kernel = np.full((*size, 1, channels), 1.0 / math.prod(size))
-    return Affine(layer, kernel, np.zeros(channels), Geometry(strides=strides, groups=channels))
+    geometry = Geometry(strides=strides, groups=channels)
+    return Affine(layer, kernel, np.zeros(channels), geometry, biased=False, public=True)
 
 
 def zero_padding(layer: str, padding: tuple[tuple[int, int], tuple[int, int]], channels: int) -> Affine:
     """Rows and columns of zeros around the image."""
     kernel = np.ones((1, 1, 1, channels))
-    return Affine(layer, kernel, np.zeros(channels), Geometry(padding=padding, groups=channels))
+    geometry = Geometry(padding=padding, groups=channels)
+    return Affine(layer, kernel, np.zeros(channels), geometry, biased=False, public=True)
 
 
 def only_pads(operation: Operation) -> bool:
     """Whether the operation does nothing but put zeros around the image."""
     return (
         isinstance(operation, Affine)
+        and operation.public
         and operation.geometry is not None
-        and operation.depthwise
         and operation.padded
         and operation.geometry == Geometry(padding=operation.geometry.padding, groups=operation.groups)
         and operation.kernel.shape[:2] == (1, 1)
-        and bool(np.all(operation.kernel == 1.0))
-        and not operation.bias.any()
     )
+
+
+def is_mean(operation: Affine) -> bool:
+    """Whether the operation only adds up windows and divides by one positive number."""
+    return operation.public and bool(np.all(operation.kernel == operation.kernel.flat[0]))
 
 
 def diagonal(scale: Scale, shape: Shape) -> Affine:
     """A Scale as an Affine: a depthwise 1 x 1 convolution of an image, else a diagonal matrix."""
     if len(shape) == 3:
         kernel = scale.factor.reshape(1, 1, 1, -1)
-        return Affine(scale.layer, kernel, scale.offset, Geometry(groups=scale.factor.size))
-    return Affine(scale.layer, np.diag(scale.factor), scale.offset)
+        return Affine(scale.layer, kernel, scale.offset, Geometry(groups=scale.factor.size), scale.biased)
+    return Affine(scale.layer, np.diag(scale.factor), scale.offset, biased=scale.biased)
 
 
 def identity(layer: str, channels: int) -> Scale:
     """A Scale that changes nothing."""
-    return Scale(layer, np.ones(channels), np.zeros(channels))
+    return Scale(layer, np.ones(channels), np.zeros(channels), biased=False, uniform=True)
 
 
 def input_channels(affine: Affine) -> NDArray[np.intp]:
@@ -168,4 +187,4 @@ def pull_back(conv: Affine, shape: Shape, matrix: Affine, layer: str) -> Affine:
             padded[np.ix_(rows, columns_read)] += tap @ behind
     kernel = padded[top : top + shape[0], left : left + shape[1]].reshape(math.prod(shape), columns)
     bias = matrix.bias + np.tile(conv.bias, height * width) @ matrix.kernel
-    return Affine(layer, np.ascontiguousarray(kernel), bias)
+    return Affine(layer, np.ascontiguousarray(kernel), bias, biased=conv.biased or matrix.biased)
