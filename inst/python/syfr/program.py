@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Union
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import msgpack
 
@@ -124,7 +124,7 @@ class Reshape:
             raise ProtocolError(f"Layer '{self.layer}' cannot turn {self.input_shape} into {self.output_shape}.")
 
 
-Step = Union[Linear, Reshape]
+Step = Linear | Reshape
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class Program:
 
     input_shape: Shape
     steps: tuple[Step, ...]
-    precision: Precision = Precision()
+    precision: Precision = field(default_factory=Precision)
     input_range: tuple[float, float] = (0.0, 1.0)
     head: str = "linear"
     rows: int | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import socket
 import ssl
@@ -14,6 +15,8 @@ from syfr.errors import PortInUseError, SyfrError
 from syfr.identity import Identity
 from syfr.link import Connection, Frame, Limits
 from syfr.party.reactor import Reactor
+
+log = logging.getLogger("syfr.party")
 
 HANDSHAKE_SECONDS = 10.0
 BACKLOG = 128
@@ -83,6 +86,10 @@ class Endpoint:
                         return
                     self._received(self, frame)
         except SyfrError as error:
+            self._end(error)
+            return
+        except Exception as error:  # a fault of ours must not end the worker for everybody else
+            log.exception("a frame of %s could not be handled", self.connection.identity)
             self._end(error)
             return
         self._watch()
@@ -165,7 +172,9 @@ def _listen(host: str, port: int, address: str) -> socket.socket:
             raise PortInUseError(
                 f"The address {address} is taken by another program. Stop it or choose another port."
             ) from error
-        raise PortInUseError(f"A worker cannot listen at {address}: {error.strerror}. Choose another address.") from error
+        raise PortInUseError(
+            f"A worker cannot listen at {address}: {error.strerror}. Choose another address."
+        ) from error
     return listening
 
 

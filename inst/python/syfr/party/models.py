@@ -7,13 +7,14 @@ server1 the same masked weights, and each seed is the same at the two workers th
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from syfr.errors import NotServedError, NotSharedError, ProtocolError
+from syfr.party.fields import Fields, seeds_of, text
 from syfr.program import Program
 from syfr.protocol import sharing
 from syfr.protocol.channel import Array
@@ -75,7 +76,8 @@ class Model:
         left = self.left
         if not self.serving or (left is not None and requests > left):
             raise NotServedError(
-                f"The model '{self.name}' is shared, but {left or 0} requests are open and this query needs {requests}. "
+                f"The model '{self.name}' is shared, but not served for this query: it needs {requests} request(s), "
+                f"and {left or 0} are open. "
                 "Its owner can open more with serve()."
             )
         self.reserved += requests
@@ -91,6 +93,26 @@ class Model:
         """The requests failed before an answer was released."""
         self.reserved -= requests
 
+    def status(self) -> dict[str, Any]:
+        """Counters, for the owner."""
+        return {
+            "model": self.number,
+            "name": self.name,
+            "serving": self.serving,
+            "requests": self.limit,
+            "served": self.served,
+            "rows": self.program.rows,
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """What a client may know."""
+        return {
+            "model": self.number,
+            "name": self.name,
+            "program": self.program.to_message(),
+            "serving": self.serving,
+        }
+
     def digests_for(self, peer: Role) -> dict[str, bytes]:
         """The hashes that ``peer`` must have too."""
         return {name: self.digests[name] for name in COMPARED[frozenset((self.role, peer))]}
@@ -103,18 +125,16 @@ class ModelStore:
         self._role = role
         self._models: dict[str, Model] = {}
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Model]:
         return iter(self._models.values())
 
-    def read(self, meta: dict[str, Any], arrays: Sequence[Array]) -> Model:
+    def read(self, fields: Fields, arrays: Sequence[Array]) -> Model:
         """The model of an owner's share request, checked but not yet in the store; raises ProtocolError."""
-        number, name = meta.get("model"), meta.get("name")
-        if not isinstance(number, str) or not MODEL_ID.fullmatch(number) or number in self._models:
+        number, name = text(fields.get("model"), "model"), text(fields.get("name"), "name")
+        if not MODEL_ID.fullmatch(number) or number in self._models:
             raise ProtocolError("A share needs a new model number of 32 hexadecimal digits.")
-        if not isinstance(name, str) or not 0 < len(name) <= 200:
-            raise ProtocolError("A share needs a model name of 1 to 200 characters.")
-        program = Program.from_message(meta.get("program"))
-        share = _read_share(self._role, program, meta.get("seeds"), arrays)
+        program = Program.from_message(fields.get("program"))
+        share = _read_share(self._role, program, fields.get("seeds"), arrays)
         layers = sharing.layer_shares(program, share)
         return Model(number, name, program, layers, sharing.digests(program, share), self._role)
 
@@ -135,9 +155,7 @@ class ModelStore:
 
 
 def _read_share(role: Role, program: Program, seeds: object, arrays: Sequence[Array]) -> ModelShare:
-    count = 2 if role is Role.SERVER2 else 1
-    if not isinstance(seeds, list) or [len(seed) for seed in seeds if isinstance(seed, bytes)] != [SEED_BYTES] * count:
-        raise ProtocolError(f"A share for {role.label} carries {count} seed(s).")
+    own = seeds_of(seeds, 2 if role is Role.SERVER2 else 1, SEED_BYTES)
     steps = program.linear_steps()
     if len(arrays) != (0 if role is Role.SERVER2 else 2 * len(steps)):
         raise ProtocolError(f"A share for {role.label} has the wrong number of arrays.")
@@ -147,4 +165,4 @@ def _read_share(role: Role, program: Program, seeds: object, arrays: Sequence[Ar
         if not right or kernel.dtype != np.uint64 or bias.dtype != np.uint64:
             raise ProtocolError(f"The share of layer '{step.layer}' does not have the shape that the program declares.")
         masked[number], biases[number] = kernel, bias
-    return ModelShare(role, tuple(seeds), masked, biases)
+    return ModelShare(role, own, masked, biases)

@@ -1,7 +1,7 @@
 """The links to the other two workers: dialled until they are there, with fresh keys each time a link is set up.
 
-A worker dials the peers with lower numbers. On a new link each end sends 32 random bytes; the pair's key is derived from
-both halves. A link that breaks takes its keys with it, so no mask can be made again after a reconnect.
+A worker dials the peers with lower numbers. On a new link each end sends 32 random bytes; the pair's key is derived
+from both halves. A link that breaks takes its keys with it, so no mask can be made again after a reconnect.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from syfr.errors import ClosedError, ProtocolError
+from syfr.errors import ClosedError, ProtocolError, WorkerError
 from syfr.identity import Bundle, Identity
 from syfr.link import Connection, Frame, Limits
 from syfr.party.endpoint import Dialler, Endpoint, wrap
@@ -50,7 +50,7 @@ class PeerLinks:
         self._deliver, self._changed = received, changed
         self._links: dict[Role, Endpoint] = {}
         self._halves: dict[Role, bytes] = {}
-        self._retry = {peer: FIRST_RETRY for peer in role.peers}
+        self._retry = dict.fromkeys(role.peers, FIRST_RETRY)
         self.keys: dict[Role, bytes] = {}
         self.traffic: dict[str, dict[str, int]] = {peer.label: {"sent": 0, "received": 0} for peer in role.peers}
 
@@ -69,10 +69,15 @@ class PeerLinks:
         """Peers without a link."""
         return [peer for peer in self._role.peers if not self.up(peer)]
 
+    def require(self) -> None:
+        """Raise WorkerError unless both links are up."""
+        for peer in self.missing:
+            raise WorkerError(f"{self._role.label} has no link to {peer.label} yet. Try again when both are running.")
+
     def send(self, peer: Role, kind: str, meta: Any, arrays: Any = ()) -> None:
         """Send a frame to a peer; raises ClosedError when its link is down."""
         if not self.up(peer):
-            raise ClosedError(f"The link between {self._role.label} and {peer.label} is down. Try again when it is back.")
+            raise ClosedError(f"The link between {self._role.label} and {peer.label} is down. Try again later.")
         self._links[peer].send(Frame(kind, meta, arrays))
 
     def _dial(self, peer: Role) -> None:
@@ -119,7 +124,7 @@ class PeerLinks:
         raise ProtocolError(f"{endpoint.identity} is no peer of {self._role.label}.")
 
     def received(self, endpoint: Endpoint, frame: Frame) -> None:
-        """Take a frame of an adopted connection: first the other end's half of the key, then what goes to the worker."""
+        """A frame of an adopted connection: first the other end's half of the key, then what the worker handles."""
         peer = self._peer(endpoint)
         if self._links.get(peer) is not endpoint:
             return

@@ -29,22 +29,17 @@ class Pool:
         self._blocks.append((start, start + rows, block))
         self.ready_until += rows
 
-    def skip_to(self, row: int) -> None:
-        """Throw away prepared rows below ``row``, of queries that were refused."""
-        while self._blocks and self._blocks[0][1] <= row:
-            self._blocks.popleft()
-        self.next_row = max(self.next_row, min(row, self.ready_until))
-
     def take(self, start: int, rows: int) -> Any:
-        """The prepared rows ``start`` to ``start + rows - 1``, which must follow those handed out before."""
+        """The prepared rows from ``start`` on. Rows before them, of refused queries, are thrown away."""
         stop = start + rows
-        if start != self.next_row or stop > self.ready_until:
+        if start < self.next_row or stop > self.ready_until:
             raise ProtocolError(f"Rows {start} to {stop - 1} were asked for; the next row is {self.next_row}.")
         parts = []
         while self.next_row < stop:
             first, last, block = self._blocks[0]
             until = min(last, stop)
-            parts.append(take_rows(block, self.next_row - first, until - first))
+            if until > start:
+                parts.append(take_rows(block, max(start, first) - first, until - first))
             self.next_row = until
             if until == last:
                 self._blocks.popleft()

@@ -156,12 +156,14 @@ def _prepare_after(
 
 def take_rows(part: Part, start: int, stop: int) -> Part:
     """Rows ``start`` to ``stop - 1`` of a block or any part of one, as views."""
-    return _map_arrays(part, lambda arrays: arrays[0][start:stop], part)
+    taken: Part = _map_arrays(part, lambda arrays: arrays[0][start:stop], part)
+    return taken
 
 
 def join_rows(parts: Sequence[Part]) -> Part:
     """Parts of several blocks of the same program, one after the other."""
-    return parts[0] if len(parts) == 1 else _map_arrays(parts[0], np.concatenate, *parts)
+    joined: Part = parts[0] if len(parts) == 1 else _map_arrays(parts[0], np.concatenate, *parts)
+    return joined
 
 
 def _map_arrays(like: Any, function: Any, *parts: Any) -> Any:
@@ -177,9 +179,16 @@ def _map_arrays(like: Any, function: Any, *parts: Any) -> Any:
     raise TypeError(f"A block holds arrays only, not {type(like).__name__}.")
 
 
-def nbytes(part: Any) -> int:
-    """Bytes of memory that a block takes."""
-    if isinstance(part, np.ndarray):
-        return int(part.nbytes)
-    values = part.values() if isinstance(part, dict) else (getattr(part, field.name) for field in fields(part))
-    return sum(nbytes(value) for value in values)
+def row_bytes(program: Program) -> int:
+    """Memory of one prepared row at server0 or server1, in bytes, nearly."""
+    precision = program.precision
+    small = precision.digits * (precision.thresholds + 2) + 6
+    total = 1
+    for _, step in program.linear_steps():
+        values = math.prod(step.output_shape)
+        total += 8 * values
+        if step.then == "relu":
+            total += values * (small + 8 * (relu.DEALT + 1))
+        elif step.then == "truncate":
+            total += values * (4 + 8 * (truncation.DEALT + 1))
+    return total

@@ -6,15 +6,16 @@ Whoever sees it fail tells the others; an answer is released at most once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from syfr.errors import ClosedError, DeadlineError, ProtocolError, SyfrError
+from syfr.errors import ClosedError, DeadlineError, ProtocolError, SyfrError, error_classes
 from syfr.link import Frame
 from syfr.party import executor
+from syfr.party.fields import Fields, Place, text, whole
 from syfr.party.peers import PeerLinks
 from syfr.party.reactor import Reactor
-from syfr.party.sessions import Query, Session
+from syfr.party.session import Query, Session
 from syfr.protocol.channel import MESSAGES, Array, Channel, Run, Tag
 from syfr.protocol.roles import DEALER, Role
 from syfr.protocol.transcript import Transcript
@@ -26,15 +27,16 @@ MAX_ROWS = 4096
 MAX_EARLY = 64
 
 Reply = Callable[[Session, Frame], None]
+Early = tuple[Role, Place, Sequence[object], Sequence[Array]]
 
 
 class LinkChannel(Channel):
     """A query's channel over the links to the peers."""
 
-    def __init__(self, role: Role, links: PeerLinks, session: bytes, start: int, rows: int) -> None:
+    def __init__(self, role: Role, links: PeerLinks, place: Place) -> None:
         super().__init__(role)
         self._links = links
-        self._place = (session, start, rows)
+        self._place = place
 
     def transmit(self, peer: Role, tag: Tag, clock: int, arrays: Sequence[Array]) -> None:
         """Send at once."""
@@ -50,119 +52,120 @@ class Queries:
 
     def __init__(self, role: Role, links: PeerLinks, reactor: Reactor, reply: Reply) -> None:
         self._role, self._links, self._reactor, self._reply = role, links, reactor, reply
-        self._early: dict[tuple[bytes, int], list[tuple[Role, Any, Sequence[Array]]]] = {}
+        self._early: dict[tuple[bytes, int], list[Early]] = {}
 
     # ---- from the client, at server0 and server1 ----
 
-    def ask(self, session: Session, meta: Any, arrays: Sequence[Array]) -> None:
+    def ask(self, session: Session, place: Place, arrays: Sequence[Array]) -> None:
         """A client's query: accepted once, or answered with the reason why not."""
-        start, rows = meta.get("start"), meta.get("rows")
         try:
-            masked = self._read_input(session, start, rows, arrays)
-            query = self._accept(session, start, rows)
+            masked = self._read_input(session, place, arrays)
+            query = self._accept(session, place)
         except SyfrError as error:
-            if type(start) is int and type(rows) is int:
-                self._refuse(session, start, rows, error)
+            self._early.pop((place.session, place.start), None)
+            self._tell(session, place, error, self._role.peers)
             return
         query.masked_input = masked
         self.begin_waiting(session)
 
-    def _read_input(self, session: Session, start: Any, rows: Any, arrays: Sequence[Array]) -> Words:
+    def _read_input(self, session: Session, place: Place, arrays: Sequence[Array]) -> Words:
         program = session.model.program
-        if self._role is DEALER or type(start) is not int or type(rows) is not int or not 1 <= rows <= MAX_ROWS:
-            raise ProtocolError(f"A query has 1 to {MAX_ROWS} rows and goes to server0 and server1.")
-        size = 1
-        for axis in program.input_shape:
-            size *= axis
-        if len(arrays) != 1 or arrays[0].dtype != "uint8" or arrays[0].shape != (rows, WIRE_BYTES * size):
+        expected = (place.rows, WIRE_BYTES * math.prod(program.input_shape))
+        if self._role is DEALER:
+            raise ProtocolError("A query goes to server0 and server1, not to the dealer.")
+        if len(arrays) != 1 or arrays[0].dtype != "uint8" or arrays[0].shape != expected:
             raise ProtocolError("The masked input does not have the shape that the model takes.")
-        return unpack_elements(arrays[0].reshape(-1), (rows, *program.input_shape))
+        return unpack_elements(arrays[0].reshape(-1), (place.rows, *program.input_shape))
 
-    def _accept(self, session: Session, start: int, rows: int) -> Query:
-        """Count a query's rows and requests; raises when they were used before or are not open."""
-        if start != session.accepted_until:
-            raise ProtocolError(f"Row {start} is not the next row of this session; every row is taken once, in order.")
-        session.accepted_until = start + rows
-        query = Query(start, rows, session.requests(rows))
-        session.model.reserve(query.requests)
-        session.queries[start] = query
-        self._reactor.after(QUERY_SECONDS, lambda: self._too_late(session, query))
+    def _accept(self, session: Session, place: Place) -> Query:
+        query = session.accept(place)
+        query.deadline = self._reactor.after(QUERY_SECONDS, lambda: self._too_late(session, query))
         return query
-
-    def _refuse(self, session: Session, start: int, rows: int, error: SyfrError) -> None:
-        session.pool.skip_to(session.accepted_until)
-        self._early.pop((session.session, start), None)
-        self._tell(session, start, rows, error, list(self._role.peers))
 
     def begin_waiting(self, session: Session) -> None:
         """Begin the queries whose rows are prepared; ask the dealer for those that are not."""
         for query in list(session.queries.values()):
             if query.run is not None or query.masked_input is None:
                 continue
-            if not session.has_rows(query.start + query.rows):
-                self._send(DEALER, "more", {"session": session.session, "until": query.start + query.rows})
+            if not session.has_rows(query.place.stop):
+                self._send(DEALER, "more", {"session": session.number, "until": query.place.stop})
                 return
             self._begin(session, query, query.masked_input)
 
     def _begin(self, session: Session, query: Query, masked_input: Words) -> None:
-        model = session.model
-        channel = LinkChannel(self._role, self._links, session.session, query.start, query.rows)
+        place, model = query.place, session.model
+        query.masked_input = None
         try:
-            session.pool.skip_to(query.start)
-            prepared = session.pool.take(query.start, query.rows)
+            prepared = session.pool.take(place.start, place.rows)
         except SyfrError as error:
             self.fail(session, query, error)
             return
-        opening = session.session + model.digests["program"] + b"%d %d" % (query.start, query.rows)
-        transcript = Transcript(session.keys.transcript_key(self._role.partner, query.start), opening)
         if not any(step.then == "relu" for _, step in model.program.linear_steps()):
             # The dealer hears nothing of such a query otherwise, and it counts requests too.
-            self._send(DEALER, "began", self._place(session, query.start, query.rows))
+            self._send(DEALER, "began", place.fields())
+        channel = LinkChannel(self._role, self._links, place)
+        opening = place.session + model.digests["program"] + b"%d %d" % (place.start, place.rows)
+        transcript = Transcript(session.keys.transcript_key(self._role.partner, place.start), opening)
         work = executor.run_server(channel, transcript, model.program, model.layers, prepared, masked_input)
-        query.masked_input = None
         self._run(session, query, Run(work, channel))
 
     # ---- from peers ----
 
-    def message(self, peer: Role, session: Session, meta: Any, arrays: Sequence[Array]) -> None:
-        """A message of the online phase."""
-        _, start, rows, number, name, clock = meta
-        query = session.queries.get(start)
-        if query is None and self._role is DEALER and start >= session.accepted_until:
-            query = self._begin_dealer(session, start, rows)
+    def message(
+        self, peer: Role, session: Session, place: Place, name: Sequence[object], arrays: Sequence[Array]
+    ) -> None:
+        """A message of the online phase; ``name`` is its step, the number of its name, and its logical time."""
+        query = session.queries.get(place.start)
         if query is None:
-            if self._role is not DEALER and start >= session.accepted_until:
-                early = self._early.setdefault((session.session, start), [])
-                if len(early) < MAX_EARLY:
-                    early.append((peer, meta, arrays))
-            return
-        if rows != query.rows or not 0 <= name < len(MESSAGES):
+            if place.start < session.accepted_until:
+                return  # of a query that has ended here
+            if self._role is DEALER:
+                query = self._begin_dealer(session, place)
+            if query is None:
+                self._keep(peer, place, name, arrays)
+                return
+        if place != query.place:
             self.fail(session, query, ProtocolError(f"{peer.label} sent a message of another query."))
-            return
-        if query.run is None:
-            self._early.setdefault((session.session, start), []).append((peer, meta, arrays))
-            return
-        self._advance(session, query, lambda run: run.deliver(peer, (number, MESSAGES[name]), clock, arrays))
+        elif query.run is None:
+            self._keep(peer, place, name, arrays)
+        else:
+            self._deliver(peer, session, query, name, arrays)
 
-    def began(self, session: Session, meta: Any) -> None:
-        """A peer says that a query runs in which the dealer has no part but to count it."""
-        if self._role is DEALER and meta["start"] >= session.accepted_until:
-            self._begin_dealer(session, meta["start"], meta["rows"])
+    def _keep(self, peer: Role, place: Place, name: Sequence[object], arrays: Sequence[Array]) -> None:
+        """Keep what arrived before the query could begin here."""
+        if self._role is not DEALER:
+            early = self._early.setdefault((place.session, place.start), [])
+            if len(early) < MAX_EARLY:
+                early.append((peer, place, name, arrays))
 
-    def _begin_dealer(self, session: Session, start: int, rows: int) -> Query | None:
+    def _deliver(
+        self, peer: Role, session: Session, query: Query, name: Sequence[object], arrays: Sequence[Array]
+    ) -> None:
+        step, kind, clock = (whole(value, "message") for value in name)
+        if kind >= len(MESSAGES):
+            raise ProtocolError(f"{peer.label} sent a message of an unknown kind.")
+        self._advance(session, query, lambda run: run.deliver(peer, (step, MESSAGES[kind]), clock, arrays))
+
+    def began(self, session: Session, place: Place) -> None:
+        """At the dealer: a query runs in which it has no part but to count it."""
+        if place.start >= session.accepted_until:
+            self._begin_dealer(session, place)
+
+    def _begin_dealer(self, session: Session, place: Place) -> Query | None:
+        session.accepted_until = place.start  # rows of a query that both servers refused are never used
         try:
-            session.accepted_until = start  # rows that a refused query left out are never used
-            query = self._accept(session, start, rows)
-            session.pool.skip_to(start)
-            dealt = session.pool.take(start, rows)
+            query = self._accept(session, place)
         except SyfrError as error:
-            refused = session.queries.pop(start, None)
-            if refused is not None:
-                session.model.release(refused.requests)
-            self._tell(session, start, rows, error, list(self._role.peers))
+            self._tell(session, place, error, self._role.peers)
             return None
-        channel = LinkChannel(self._role, self._links, session.session, start, rows)
-        self._run(session, query, Run(executor.run_dealer(channel, session.model.program, dealt, rows), channel))
+        try:
+            dealt = session.pool.take(place.start, place.rows)
+        except SyfrError as error:
+            self.fail(session, query, error)
+            return None
+        channel = LinkChannel(self._role, self._links, place)
+        work = executor.run_dealer(channel, session.model.program, dealt, place.rows)
+        self._run(session, query, Run(work, channel))
         return query
 
     # ---- the end ----
@@ -170,9 +173,9 @@ class Queries:
     def _run(self, session: Session, query: Query, run: Run) -> None:
         query.run = run
         self._advance(session, query, Run.advance)
-        for peer, meta, arrays in self._early.pop((session.session, query.start), []):
-            if session.queries.get(query.start) is query:
-                self.message(peer, session, meta, arrays)
+        for peer, place, name, arrays in self._early.pop((session.number, query.place.start), []):
+            if session.queries.get(query.place.start) is query:
+                self.message(peer, session, place, name, arrays)
 
     def _advance(self, session: Session, query: Query, action: Callable[[Run], None]) -> None:
         run = query.run
@@ -183,58 +186,48 @@ class Queries:
         except SyfrError as error:
             self.fail(session, query, error)
             return
-        if run.done:
-            del session.queries[query.start]
+        if run.done and session.queries.pop(query.place.start, None) is query:
+            query.end()
             session.model.commit(query.requests)
             if self._role is not DEALER:
-                meta = self._place(session, query.start, query.rows) | {"clock": run.channel.clock}
-                self._reply(session, Frame("answer", meta, [run.result]))
+                self._reply(session, Frame("answer", query.place.fields(clock=run.channel.clock), [run.result]))
 
     def fail(self, session: Session, query: Query, error: SyfrError, tell: bool = True) -> None:
         """End a query: its client is told the reason, and so are the peers unless they know."""
-        if session.queries.pop(query.start, None) is None:
+        if session.queries.pop(query.place.start, None) is None:
             return
-        if query.run is not None:
-            query.run.close()
+        query.end()
         session.model.release(query.requests)
-        self._early.pop((session.session, query.start), None)
-        self._tell(session, query.start, query.rows, error, list(self._role.peers) if tell else [])
+        self._early.pop((session.number, query.place.start), None)
+        self._tell(session, query.place, error, self._role.peers if tell else ())
 
-    def failed_elsewhere(self, session: Session, meta: Any) -> None:
+    def failed_elsewhere(self, session: Session, peer: Role, place: Place, fields: Fields) -> None:
         """A peer says that a query has ended; if it did not begin here, its rows will not be used."""
-        error = ProtocolError(str(meta.get("message"))[:500])
-        error.code = str(meta.get("code"))[:40]
-        query = session.queries.get(meta.get("start"))
+        query = session.queries.get(place.start)
         if query is not None:
-            self.fail(session, query, error, tell=False)
+            kind = error_classes().get(text(fields.get("code"), "code"), ProtocolError)
+            self.fail(session, query, kind(text(fields.get("message"), "message", 2000)), tell=False)
 
     def fail_all(self, session: Session, error: SyfrError) -> None:
         """End every query of a session."""
         for query in list(session.queries.values()):
             self.fail(session, query, error)
-        for key in [key for key in self._early if key[0] == session.session]:
+        for key in [key for key in self._early if key[0] == session.number]:
             del self._early[key]
 
     def _too_late(self, session: Session, query: Query) -> None:
-        if session.queries.get(query.start) is query:
-            missing = query.run.missing if query.run else None
-            waits = f"waits for {missing[0].label}" if missing else "waits for preprocessing"
-            self.fail(
-                session, query, DeadlineError(f"The query did not end in {QUERY_SECONDS:g} s: {self._role.label} {waits}.")
-            )
+        missing = query.run.missing if query.run else None
+        waits = f"waits for {missing[0].label}" if missing else "waits for preprocessing"
+        self.fail(session, query, DeadlineError(f"No answer in {QUERY_SECONDS:g} s: {self._role.label} {waits}."))
 
-    def _tell(self, session: Session, start: int, rows: int, error: SyfrError, peers: list[Role]) -> None:
-        meta = self._place(session, start, rows) | {"code": error.code, "message": str(error)}
-        self._reply(session, Frame("failed", meta))
+    def _tell(self, session: Session, place: Place, error: SyfrError, peers: Sequence[Role]) -> None:
+        fields = place.fields(code=error.code, message=str(error))
+        self._reply(session, Frame("failed", fields))
         for peer in peers:
-            self._send(peer, "failed", meta)
+            self._send(peer, "failed", fields)
 
-    def _send(self, peer: Role, kind: str, meta: Any) -> None:
+    def _send(self, peer: Role, kind: str, fields: Fields) -> None:
         try:
-            self._links.send(peer, kind, meta)
+            self._links.send(peer, kind, fields)
         except ClosedError:
             return  # a lost link ends all sessions by itself
-
-    @staticmethod
-    def _place(session: Session, start: int, rows: int) -> dict[str, Any]:
-        return {"session": session.session, "start": start, "rows": rows}

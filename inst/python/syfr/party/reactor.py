@@ -87,10 +87,8 @@ class Reactor:
             for key, mask in events:
                 key.data.ready(bool(mask & selectors.EVENT_READ), bool(mask & selectors.EVENT_WRITE))
             self._run_timers()
-            if events:
-                patience = QUIET_SECONDS
-            else:
-                patience = 0.0 if self._idle() else None
+            worked = bool(events) or self._idle()
+            patience = (QUIET_SECONDS if events else 0.0) if worked else None
         self._selector.close()
 
     def _until_next_timer(self) -> float | None:

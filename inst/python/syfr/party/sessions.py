@@ -1,142 +1,193 @@
-"""A client's session at one worker: its seeds, its keys, its prepared rows, its queries.
-
-Rows are numbered through the whole session; a row is preprocessed once, masked once and computed once.
-"""
+"""All sessions of one worker: opening and ending them, and the preprocessing that is made for them ahead."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
-from syfr.identity import Identity
-from syfr.party import preprocessing
+from syfr.errors import ClosedError, NotConnectedError, ProtocolError, RefusedError, SyfrError
+from syfr.link import Frame
+from syfr.party.endpoint import Endpoint
+from syfr.party.fields import SESSION_BYTES, Fields, Place, octets, seeds_of, whole
 from syfr.party.models import Model
-from syfr.party.pool import Pool
+from syfr.party.peers import PeerLinks
+from syfr.party.queries import MAX_ROWS, Queries
+from syfr.party.reactor import Reactor
+from syfr.party.session import Session
 from syfr.party.streams import PairKeys
-from syfr.protocol import relu
-from syfr.protocol.channel import Array, Run
-from syfr.protocol.roles import Role
-from syfr.protocol.sharing import input_mask
-from syfr.ring.fixedpoint import Words
+from syfr.protocol.roles import DEALER, Role
+from syfr.protocol.sharing import SEED_BYTES
 
-AHEAD_BYTES = 48 << 20
-"""Memory that preprocessing ahead may take for one session, at server0 or server1."""
-
-BLOCK_BYTES = 4 << 20
-"""Preprocessing is made in blocks of about this size, so that a query never waits long for one."""
-
-SMALL_BLOCK = 4
-"""Rows of a block for sessions that ask for a row at a time."""
+MAX_PER_CONNECTION = 16
+MAX_UNCONFIRMED = 4096
 
 
-@dataclass
-class Query:
-    """A query at one worker, from its first frame to its end."""
+class Sessions:
+    """The sessions of one worker."""
 
-    start: int
-    rows: int
-    requests: int
-    run: Run | None = None
-    masked_input: Words | None = field(default=None, repr=False)
+    def __init__(self, role: Role, links: PeerLinks, reactor: Reactor) -> None:
+        self._role, self._links = role, links
+        self._sessions: dict[bytes, Session] = {}
+        self._clients: dict[bytes, Endpoint] = {}
+        self._restless: dict[bytes, Session] = {}
+        self._confirmed: dict[bytes, set[Role]] = {}
+        self._queries = Queries(role, links, reactor, self._to_client)
 
+    def __len__(self) -> int:
+        return len(self._sessions)
 
-class Session:
-    """One client's session with one model."""
+    # ---- the client's side ----
 
-    def __init__(
-        self, session: bytes, client: Identity, model: Model, rows: int, seeds: Sequence[bytes], keys: PairKeys, role: Role
-    ) -> None:
-        self.session, self.client, self.model, self.rows, self.role = session, client, model, rows, role
-        self.keys = keys
-        self.pool = Pool()
-        self.queries: dict[int, Query] = {}
-        self.accepted_until = 0
-        self.confirmed: set[Role] = set()
-        self.wanted_until = 0
-        self.pending: deque[tuple[int, int, int, list[Array] | None]] = deque()
-        self._seeds = tuple(seeds)
-        self._blocks = 0
-        self._received_until = 0
-        self._filling = True
+    def open(self, client: Endpoint, model: Model, fields: Fields) -> None:
+        """Begin a session; raises when its number is taken or the client has too many."""
+        number = octets(fields.get("session"), "session", SESSION_BYTES)
+        rows = whole(fields.get("rows"), "rows", 1, MAX_ROWS)
+        seeds = seeds_of(fields.get("seeds"), 2 if self._role is DEALER else 1, SEED_BYTES)
+        if number in self._sessions:
+            raise ProtocolError("A session needs a number that was not used before.")
+        if sum(one is client for one in self._clients.values()) >= MAX_PER_CONNECTION:
+            raise RefusedError("A connection has too many open sessions. Close one before opening another.")
+        self._links.require()
+        session = Session(number, client.identity, model, rows, seeds, PairKeys(self._links.keys, number), self._role)
+        self._sessions[number] = session
+        self._clients[number] = client
+        if self._role is not DEALER:
+            self._links.send(DEALER, "opened", {"session": number})
+        else:
+            session.confirmed.update(self._confirmed.pop(number, set()))
+            self._restless[number] = session
 
-    def __repr__(self) -> str:
-        return f"Session({self.client}, model='{self.model.name}', seeds=<REDACTED>)"
+    def close(self, client: Endpoint, fields: Fields) -> None:
+        """End a session of this client, if it is one."""
+        number = octets(fields.get("session"), "session", SESSION_BYTES)
+        if self._clients.get(number) is client:
+            self.end(number, ClosedError("The client has closed its session."))
 
-    def requests(self, rows: int) -> int:
-        """Requests that a query of so many rows counts as."""
-        return -(-rows // (self.model.program.rows or self.rows))
+    def ask(self, client: Endpoint, frame: Frame, fields: Fields) -> None:
+        """A query of this client."""
+        place = Place.read(fields, MAX_ROWS)
+        session = self._sessions.get(place.session)
+        if session is not None and self._clients[place.session] is client:
+            self._queries.ask(session, place, frame.arrays)
+            return
+        error = NotConnectedError("This session is not open; a link between workers may have been lost. Connect again.")
+        client.send(Frame("failed", place.fields(code=error.code, message=str(error))))
 
-    # ---- the dealer ----
+    def _to_client(self, session: Session, frame: Frame) -> None:
+        client = self._clients.get(session.number)
+        if client is not None:
+            client.send(frame)
 
-    def rows_to_deal(self) -> int:
-        """Rows of the block that the dealer should make now; 0 when enough is ready or not all workers have begun.
+    # ---- ends ----
 
-        A store that has been filled is filled again when half of it is used.
-        """
-        if len(self.confirmed) < 2:
-            return 0
-        ahead = self._ahead()
-        left = self.model.left
-        if left is not None:
-            ahead = min(ahead, left * self.rows)
-        target = self.pool.next_row + ahead
-        self._filling = self.pool.ready_until < (target if self._filling else target - ahead // 2)
-        missing = max(target if self._filling else 0, self.wanted_until) - self.pool.ready_until
-        return max(0, min(missing, self._block_rows()))
+    def end(self, number: bytes, error: SyfrError) -> None:
+        """End a session; its queries fail with ``error``."""
+        session = self._sessions.pop(number, None)
+        if session is not None:
+            self._restless.pop(number, None)
+            self._queries.fail_all(session, error)
+            self._clients.pop(number, None)
 
-    def deal(self, rows: int) -> tuple[int, int, list[Array]]:
-        """Make a block at the dealer: its number, its first row, and the arrays for server1."""
-        start, number = self.pool.ready_until, self._blocks
-        self._blocks += 1
-        first, second = (input_mask(seed, start, rows, self.model.program.input_shape) for seed in self._seeds)
-        kept, message = preprocessing.deal_block(
-            self.model.program, self.model.layers, self.keys.block(number), first + second
-        )
-        self.pool.add(start, rows, kept)
-        return number, start, message
+    def end_where(self, condition: Callable[[Session], bool], error: SyfrError) -> None:
+        """End the sessions for which ``condition`` holds."""
+        for number, session in list(self._sessions.items()):
+            if condition(session):
+                self.end(number, error)
 
-    def _ahead(self) -> int:
-        return max(self.rows, min(256, AHEAD_BYTES // row_bytes(self.model)))
+    def client_gone(self, client: Endpoint) -> None:
+        """End the sessions of a connection that is over."""
+        self.end_where(lambda session: self._clients[session.number] is client, ClosedError("The client has gone."))
 
-    def _block_rows(self) -> int:
-        return max(1, min(max(self.rows, SMALL_BLOCK), BLOCK_BYTES // row_bytes(self.model)))
+    # ---- from peers ----
 
-    # ---- server0 and server1 ----
+    def step(self, peer: Role, frame: Frame) -> None:
+        """A message of a query."""
+        meta = frame.meta
+        if not isinstance(meta, list) or len(meta) != 6:
+            raise ProtocolError(f"{peer.label} sent a message without its place.")
+        place = Place.read({"session": meta[0], "start": meta[1], "rows": meta[2]}, MAX_ROWS)
+        session = self._sessions.get(place.session)
+        if session is not None:
+            self._queries.message(peer, session, place, meta[3:], frame.arrays)
+            if self._role is DEALER:
+                self._restless[session.number] = session
 
-    def dealt(self, number: int, start: int, rows: int, message: list[Array] | None) -> bool:
-        """Take in what the dealer sent; False when it is not the block that comes next."""
-        if number != self._blocks or start != self._received_until or rows < 1:
+    def opened(self, peer: Role, fields: Fields, _: Frame) -> None:
+        """At the dealer: a server has a session open, so it can take preprocessing."""
+        number = octets(fields.get("session"), "session", SESSION_BYTES)
+        session = self._sessions.get(number)
+        if session is not None:
+            session.confirmed.add(peer)
+            self._restless[number] = session
+            return
+        if len(self._confirmed) >= MAX_UNCONFIRMED:
+            self._confirmed.pop(next(iter(self._confirmed)))
+        self._confirmed.setdefault(number, set()).add(peer)
+
+    def dealt(self, peer: Role, fields: Fields, frame: Frame) -> None:
+        """At server0 and server1: a block of preprocessing."""
+        place = Place.read(fields, MAX_ROWS)
+        session = self._sessions.get(place.session)
+        if session is None or peer is not DEALER:
+            return
+        message = list(frame.arrays) if self._role is Role.SERVER1 else None
+        try:
+            session.dealt(whole(fields.get("block"), "block"), place, message)
+        except ProtocolError as error:
+            self.end(session.number, error)
+            return
+        self._restless[session.number] = session
+        self._queries.begin_waiting(session)
+
+    def more(self, _: Role, fields: Fields, __: Frame) -> None:
+        """At the dealer: a query waits for rows; they are made at once."""
+        session = self._sessions.get(octets(fields.get("session"), "session", SESSION_BYTES))
+        until = whole(fields.get("until"), "until")
+        if session is not None and until - session.pool.ready_until <= 2 * MAX_ROWS:
+            session.wanted_until = max(session.wanted_until, until)
+            while session.pool.ready_until < session.wanted_until and self._deal(session):
+                pass
+
+    def failed(self, peer: Role, fields: Fields, _: Frame) -> None:
+        """A query has ended at a peer."""
+        place = Place.read(fields, MAX_ROWS)
+        session = self._sessions.get(place.session)
+        if session is not None:
+            self._queries.failed_elsewhere(session, peer, place, fields)
+
+    def began(self, _: Role, fields: Fields, __: Frame) -> None:
+        """At the dealer: a query without compares has begun."""
+        place = Place.read(fields, MAX_ROWS)
+        session = self._sessions.get(place.session)
+        if session is not None and self._role is DEALER:
+            self._queries.began(session, place)
+
+    # ---- preprocessing ahead ----
+
+    def wake(self) -> None:
+        """Look at all sessions again: what may be dealt has changed."""
+        self._restless.update(self._sessions)
+
+    def idle(self) -> bool:
+        """One block of preprocessing, for the sessions in turn; False when nothing is to be made."""
+        while self._restless:
+            number, session = next(iter(self._restless.items()))
+            del self._restless[number]
+            if self._deal(session) if self._role is DEALER else self._prepare(session):
+                self._restless[number] = session
+                return True
+        return False
+
+    def _deal(self, session: Session) -> bool:
+        rows = session.rows_to_deal()
+        if not rows:
             return False
-        self._blocks += 1
-        self._received_until += rows
-        self.pending.append((number, start, rows, message))
+        number, place, message = session.deal(rows)
+        self._links.send(Role.SERVER0, "dealt", place.fields(block=number))
+        self._links.send(Role.SERVER1, "dealt", place.fields(block=number), message)
         return True
 
-    def prepare_next(self) -> None:
-        """Prepare the oldest block that waits."""
-        number, start, rows, message = self.pending.popleft()
-        mask = input_mask(self._seeds[0], start, rows, self.model.program.input_shape)
-        block = preprocessing.prepare_block(
-            self.model.program, self.role, self.model.layers, self.keys.block(number), mask, message
-        )
-        self.pool.add(start, rows, block)
-
-    def has_rows(self, until: int) -> bool:
-        """Prepare what waits as far as it is needed; whether rows below ``until`` are then ready."""
-        while self.pool.ready_until < until and self.pending:
-            self.prepare_next()
-        return self.pool.ready_until >= until
-
-
-def row_bytes(model: Model) -> int:
-    """Memory of one prepared row at server0 or server1, about."""
-    precision = model.program.precision
-    total = 0
-    for _, step in model.program.linear_steps():
-        values = preprocessing.flat(step, 1)[1]
-        total += 8 * values
-        if step.then == "relu":
-            planes = precision.digits * (precision.thresholds + 2)
-            total += values * (planes + 8 * (relu.DEALT + 1) + 6)
-    return max(1, total)
+    def _prepare(self, session: Session) -> bool:
+        if not session.pending:
+            return False
+        session.prepare_next()
+        return True

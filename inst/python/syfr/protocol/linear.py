@@ -4,8 +4,8 @@ With W = E - B, B = B0 + B1 and x = m - lambda, lambda = lambda0 + lambda1 (sign
 
     x·W = m·(E - B0) - m·B1 - lambda0·E - lambda1·E + lambda·B
 
-server0 computes m·(E - B0) - lambda0·E + c0, server1 computes -m·B1 - lambda1·E + c1, where c0 + c1 = lambda·B: c0 comes
-from the key of server0 and the dealer, c1 is sent to server1. All but the products with m is preprocessing.
+server0 computes m·(E - B0) - lambda0·E + c0, server1 computes -m·B1 - lambda1·E + c1, where c0 + c1 = lambda·B: c0
+comes from the key of server0 and the dealer, c1 is sent to server1. All but the products with m is preprocessing.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Truncation and ReLU in four message delays.
 
-server0 and server1 hold additive shares of z + 2^f - 1 (scale 2f) and want masked shares of ReLU(floor or ceil of z / 2^f).
+server0 and server1 hold additive shares of z + 2^f - 1 (scale 2f) and want ReLU(floor or ceil of z / 2^f), masked.
 
 1. *Truncate, then swap.* Each reduces its share modulo 2^k, shifts it right by f and adds R_i; both learn
    C = Z + R modulo 2^kappa, the dealer knows R. With p the top bit of R, and C', R' what is below the top bits:
@@ -99,7 +99,7 @@ def deal(
     )
     r, p, t = (array.astype(np.uint64) for array in (total, top, tau))
     dealt = np.stack([p, r, t, t * r, t * p], axis=1) - _draw_dealt(with0, shape)
-    message = [pack_digits(shares, precision.modulus), pack_elements(dealt).reshape(shape[0], -1)]
+    message: list[Array] = [pack_digits(shares, precision.modulus), pack_elements(dealt).reshape(shape[0], -1)]
     return Dealt(top ^ tau), message
 
 
@@ -157,7 +157,7 @@ def _draw_dealt(with_dealer: Source, shape: tuple[int, int]) -> Words:
 async def online(
     channel: Channel, transcript: Transcript, number: int, precision: Precision, ready: Prepared, z: Words
 ) -> Words:
-    """server0 and server1: from additive shares of z (rows, n) to the masked value m' = ReLU(Z) + lambda', (rows, n)."""
+    """server0 and server1: from additive shares of z, (rows, n), to the masked m' = ReLU(Z) + lambda'."""
     kappa = precision.truncated_bits
     first = channel.role is Role.SERVER0
     mine = masked_quotient(z, ready.mask, precision.fraction_bits, precision.value_bits)

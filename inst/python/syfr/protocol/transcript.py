@@ -34,7 +34,7 @@ class Transcript:
 
     def absorb(self, known: Array) -> None:
         """Add an array that both must hold alike."""
-        self._chain(memoryview(np.ascontiguousarray(known).reshape(-1).view(np.uint8)))
+        self._chain(np.ascontiguousarray(known).reshape(-1).view(np.uint8).data)
 
     def _chain(self, data: bytes | memoryview) -> None:
         nonce = self._count.to_bytes(12, "big")

@@ -7,6 +7,8 @@ vectorises where an indexed load would not.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -119,8 +121,8 @@ def _blinded_words(
 ) -> None:
     rows, digits, _, size = thresholds.shape
     low = np.uint32((np.uint32(1) << digit_bits) - np.uint32(1))
-    prime = np.uint8(modulus)
-    one = np.uint8(1) if first else np.uint8(0)
+    prime: Any = np.uint8(modulus)
+    one: Any = np.uint8(1) if first else np.uint8(0)
     value = np.empty(size, np.uint8)
     less = np.empty(size, np.uint8)
     reached = np.empty(size, np.uint8)

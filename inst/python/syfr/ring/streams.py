@@ -71,7 +71,7 @@ class KeyStream:
         """The next ``count`` bytes of the stream, as a writable array."""
         out = np.empty(count, np.uint8)
         if count:
-            self._encryptor.update_into(_zeros(count), memoryview(out))
+            self._encryptor.update_into(_zeros(count), out.data)
         self.bytes_used += count
         return out
 

@@ -1,0 +1,165 @@
+"""A client's session at one worker: its seeds, its keys, its prepared rows, its queries.
+
+Rows are numbered through the whole session; a row is preprocessed once, masked once and computed once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from syfr.errors import ProtocolError
+from syfr.identity import Identity
+from syfr.party import preprocessing
+from syfr.party.fields import Place
+from syfr.party.models import Model
+from syfr.party.pool import Pool
+from syfr.party.reactor import Timer
+from syfr.party.streams import PairKeys
+from syfr.protocol.channel import Array, Run
+from syfr.protocol.roles import Role
+from syfr.protocol.sharing import input_mask
+from syfr.ring.fixedpoint import Words
+
+AHEAD_BYTES = 48 << 20
+"""Memory that preprocessing ahead may take for one session, at server0 or server1."""
+
+AHEAD_ROWS = 256
+
+BLOCK_BYTES = 4 << 20
+"""Preprocessing is made in blocks of about this size, so that a query never waits long for one."""
+
+SMALL_BLOCK = 4
+"""Rows of a block for sessions that ask for a row at a time."""
+
+
+@dataclass(eq=False)
+class Query:
+    """A query at one worker, from its first frame to its end."""
+
+    place: Place
+    requests: int
+    run: Run | None = None
+    masked_input: Words | None = field(default=None, repr=False)
+    deadline: Timer | None = None
+
+    def end(self) -> None:
+        """Nothing of it goes on."""
+        if self.run is not None:
+            self.run.close()
+        if self.deadline is not None:
+            self.deadline.cancel()
+
+
+class Session:
+    """One client's session with one model.
+
+    Attributes:
+        rows: of one request.
+        queries: those that have not ended, by first row.
+        accepted_until: rows below this belong to queries that were accepted or refused.
+        confirmed: at the dealer, the servers that have the session open too.
+        wanted_until: at the dealer, rows that a query waits for.
+        pending: at server0 and server1, blocks that were dealt and are not yet prepared.
+    """
+
+    def __init__(
+        self,
+        number: bytes,
+        client: Identity,
+        model: Model,
+        rows: int,
+        seeds: Sequence[bytes],
+        keys: PairKeys,
+        role: Role,
+    ) -> None:
+        self.number, self.client, self.model, self.rows, self.role = number, client, model, rows, role
+        self.keys = keys
+        self.pool = Pool()
+        self.queries: dict[int, Query] = {}
+        self.accepted_until = 0
+        self.confirmed: set[Role] = set()
+        self.wanted_until = 0
+        self.pending: deque[tuple[int, Place, list[Array] | None]] = deque()
+        self._seeds = tuple(seeds)
+        self._blocks = 0
+        self._received_until = 0
+        self._filling = True
+        self._row_bytes = preprocessing.row_bytes(model.program)
+
+    def __repr__(self) -> str:
+        return f"Session({self.client}, model='{self.model.name}', seeds=<REDACTED>)"
+
+    def requests(self, rows: int) -> int:
+        """Requests that a query of so many rows counts as."""
+        return -(-rows // (self.model.program.rows or self.rows))
+
+    def accept(self, place: Place) -> Query:
+        """Count a query's rows and requests; raises when they were used before or are not open."""
+        if place.start != self.accepted_until:
+            raise ProtocolError(f"Row {place.start} is not the next row of this session; each is taken once, in order.")
+        self.accepted_until = place.stop
+        query = Query(place, self.requests(place.rows))
+        self.model.reserve(query.requests)
+        self.queries[place.start] = query
+        return query
+
+    # ---- the dealer ----
+
+    def rows_to_deal(self) -> int:
+        """Rows of the block that the dealer should make now; 0 when enough is ready or not all workers have begun.
+
+        A store that has been filled is filled again when half of it is used.
+        """
+        if len(self.confirmed) < 2:
+            return 0
+        ahead = max(self.rows, min(AHEAD_ROWS, AHEAD_BYTES // self._row_bytes))
+        left = self.model.left
+        if left is not None:
+            ahead = min(ahead, left * self.rows)
+        target = self.pool.next_row + ahead
+        self._filling = self.pool.ready_until < (target if self._filling else target - ahead // 2)
+        missing = max(target if self._filling else 0, self.wanted_until) - self.pool.ready_until
+        block = max(1, min(max(self.rows, SMALL_BLOCK), BLOCK_BYTES // self._row_bytes))
+        return max(0, min(missing, block))
+
+    def deal(self, rows: int) -> tuple[int, Place, list[Array]]:
+        """Make a block at the dealer: its number, its rows, and the arrays for server1."""
+        place, number = Place(self.number, self.pool.ready_until, rows), self._blocks
+        self._blocks += 1
+        first, second = self._input_masks(place)
+        kept, message = preprocessing.deal_block(
+            self.model.program, self.model.layers, self.keys.block(number), first + second
+        )
+        self.pool.add(place.start, rows, kept)
+        return number, place, message
+
+    # ---- server0 and server1 ----
+
+    def dealt(self, number: int, place: Place, message: list[Array] | None) -> None:
+        """Take in what the dealer sent; raises ProtocolError when it is not the block that comes next."""
+        if number != self._blocks or place.start != self._received_until:
+            raise ProtocolError("Preprocessing arrived out of order. Connect again.")
+        self._blocks += 1
+        self._received_until = place.stop
+        self.pending.append((number, place, message))
+
+    def prepare_next(self) -> None:
+        """Prepare the oldest block that waits."""
+        number, place, message = self.pending.popleft()
+        (mask,) = self._input_masks(place)
+        block = preprocessing.prepare_block(
+            self.model.program, self.role, self.model.layers, self.keys.block(number), mask, message
+        )
+        self.pool.add(place.start, place.rows, block)
+
+    def has_rows(self, until: int) -> bool:
+        """Prepare what waits as far as it is needed; whether rows below ``until`` are then ready."""
+        while self.pool.ready_until < until and self.pending:
+            self.prepare_next()
+        return self.pool.ready_until >= until
+
+    def _input_masks(self, place: Place) -> list[Words]:
+        shape = self.model.program.input_shape
+        return [input_mask(seed, place.start, place.rows, shape) for seed in self._seeds]

@@ -1,0 +1,83 @@
+"""Sharing a model: each worker takes its part into use once all three have found that their parts match."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from syfr.errors import ProtocolError, SyfrError
+from syfr.link import Frame
+from syfr.party.fields import Fields, text
+from syfr.party.models import Model, ModelStore
+from syfr.party.peers import PeerLinks
+from syfr.party.reactor import Reactor
+from syfr.protocol.roles import Role
+
+SHARE_SECONDS = 60.0
+MAX_WAITING = 64
+
+Done = Callable[[SyfrError | None], None]
+
+
+@dataclass(eq=False)
+class Waiting:
+    """A model whose parts are being compared; ``done`` answers its owner."""
+
+    model: Model
+    done: Done
+
+
+class Shares:
+    """The shares that one worker is being given."""
+
+    def __init__(self, store: ModelStore, role: Role, links: PeerLinks, reactor: Reactor) -> None:
+        self._store, self._role, self._links, self._reactor = store, role, links, reactor
+        self._waiting: dict[str, Waiting] = {}
+        self._digests: dict[str, dict[Role, object]] = {}
+
+    def share(self, fields: Fields, frame: Frame, done: Done) -> None:
+        """Take an owner's share; ``done`` is called with None, or with the reason why it was not taken."""
+        self._links.require()
+        model = self._store.read(fields, frame.arrays)
+        waiting = self._waiting[model.number] = Waiting(model, done)
+        self._reactor.after(SHARE_SECONDS, lambda: self._fail(waiting, "the other workers did not answer"))
+        for peer in self._role.peers:
+            self._links.send(peer, "share", {"model": model.number, "digests": model.digests_for(peer)})
+        self._compare(model.number)
+
+    def peer_digests(self, peer: Role, fields: Fields, _: Frame) -> None:
+        """The hashes of a peer's part."""
+        number = text(fields.get("model"), "model")
+        if len(self._digests) >= MAX_WAITING and number not in self._digests:
+            self._digests.pop(next(iter(self._digests)))
+        self._digests.setdefault(number, {})[peer] = fields.get("digests")
+        self._compare(number)
+
+    def _compare(self, number: str) -> None:
+        waiting = self._waiting.get(number)
+        if waiting is None:
+            return
+        model = waiting.model
+        for peer, digests in self._digests.get(number, {}).items():
+            if digests != model.digests_for(peer):
+                self._fail(waiting, f"{self._role.label} and {peer.label} were given parts that do not match")
+                return
+            model.agreed.add(peer)
+        if model.ready:
+            self._forget(number)
+            self._store.add(model)
+            waiting.done(None)
+
+    def fail_all(self, reason: str) -> None:
+        """Give up every share that is being compared."""
+        for waiting in list(self._waiting.values()):
+            self._fail(waiting, reason)
+
+    def _fail(self, waiting: Waiting, reason: str) -> None:
+        if self._waiting.get(waiting.model.number) is waiting:
+            self._forget(waiting.model.number)
+            waiting.done(ProtocolError(f"The model was not shared: {reason}. Share it again with all three workers."))
+
+    def _forget(self, number: str) -> None:
+        self._waiting.pop(number, None)
+        self._digests.pop(number, None)
