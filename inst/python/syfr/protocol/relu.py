@@ -184,7 +184,7 @@ async def online(
 
 
 async def swap_masked(channel: Channel, transcript: Transcript, number: int, share: Words) -> Words:
-    """Swap shares of y + lambda' so that both know it: the last delay of every operation that ends in a masked value."""
+    """Swap shares of y + lambda' so that both know it: the last delay of what ends in a masked value."""
     mine = pack_elements(share).reshape(share.shape[0], -1)
     theirs = await transcript.swap(channel, (number, "masked"), mine)
     masked = unpack_elements(mine.reshape(-1), share.shape)
