@@ -6,7 +6,7 @@ from collections import deque
 from typing import Any
 
 from syfr.errors import ProtocolError
-from syfr.party.preprocessing import join_rows, take_rows
+from syfr.party.preprocessing import take_rows
 
 
 class Pool:
@@ -29,18 +29,15 @@ class Pool:
         self._blocks.append((start, start + rows, block))
         self.ready_until += rows
 
-    def take(self, start: int, rows: int) -> Any:
-        """The prepared rows from ``start`` on. Rows before them, of refused queries, are thrown away."""
-        stop = start + rows
-        if start < self.next_row or stop > self.ready_until:
-            raise ProtocolError(f"Rows {start} to {stop - 1} were asked for; the next row is {self.next_row}.")
-        parts = []
-        while self.next_row < stop:
-            first, last, block = self._blocks[0]
-            until = min(last, stop)
-            if until > start:
-                parts.append(take_rows(block, max(start, first) - first, until - first))
-            self.next_row = until
-            if until == last:
-                self._blocks.popleft()
-        return join_rows(parts)
+    def take(self, start: int, stop: int) -> tuple[int, Any]:
+        """Prepared rows from ``start`` on, up to ``stop`` or the end of their block: how many, and what was prepared.
+
+        Rows before ``start``, of queries that were refused, are thrown away.
+        """
+        while self._blocks and self._blocks[0][1] <= start:
+            self._blocks.popleft()
+        if start < self.next_row or start >= self.ready_until:
+            raise ProtocolError(f"Row {start} was asked for; the next prepared row is {self.next_row}.")
+        first, last, block = self._blocks[0]
+        self.next_row = min(last, stop)
+        return self.next_row - start, take_rows(block, start - first, self.next_row - first)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -156,27 +156,18 @@ def _prepare_after(
 
 def take_rows(part: Part, start: int, stop: int) -> Part:
     """Rows ``start`` to ``stop - 1`` of a block or any part of one, as views."""
-    taken: Part = _map_arrays(part, lambda arrays: arrays[0][start:stop], part)
-    return taken
-
-
-def join_rows(parts: Sequence[Part]) -> Part:
-    """Parts of several blocks of the same program, one after the other."""
-    joined: Part = parts[0] if len(parts) == 1 else _map_arrays(parts[0], np.concatenate, *parts)
-    return joined
-
-
-def _map_arrays(like: Any, function: Any, *parts: Any) -> Any:
-    if isinstance(like, np.ndarray):
-        return function(parts)
-    if isinstance(like, dict):
-        return {key: _map_arrays(value, function, *(part[key] for part in parts)) for key, value in like.items()}
-    if is_dataclass(like) and not isinstance(like, type):
-        names = [field.name for field in fields(like)]
-        return type(like)(
-            *(_map_arrays(getattr(like, name), function, *(getattr(part, name) for part in parts)) for name in names)
-        )
-    raise TypeError(f"A block holds arrays only, not {type(like).__name__}.")
+    taken: Any
+    if isinstance(part, np.ndarray):
+        taken = part[start:stop]
+    elif isinstance(part, dict):
+        taken = {key: take_rows(value, start, stop) for key, value in part.items()}
+    elif is_dataclass(part) and not isinstance(part, type):
+        values = {field.name: getattr(part, field.name) for field in fields(part)}
+        taken = replace(part, **{name: take_rows(value, start, stop) for name, value in values.items()})
+    else:
+        raise TypeError(f"A block holds arrays only, not {type(part).__name__}.")
+    same: Part = taken
+    return same
 
 
 def row_bytes(program: Program) -> int:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from syfr.errors import ClosedError, DeadlineError, ProtocolError, SyfrError, error_classes
 from syfr.link import Frame
 from syfr.party import executor
@@ -24,19 +26,19 @@ from syfr.ring.packing import unpack_elements
 
 QUERY_SECONDS = 60.0
 MAX_ROWS = 4096
-MAX_EARLY = 64
+MAX_EARLY = MAX_ROWS
 
 Reply = Callable[[Session, Frame], None]
 Early = tuple[Role, Place, Sequence[object], Sequence[Array]]
 
 
 class LinkChannel(Channel):
-    """A query's channel over the links to the peers."""
+    """The channel of one part of a query, over the links to the peers."""
 
-    def __init__(self, role: Role, links: PeerLinks, place: Place) -> None:
+    def __init__(self, role: Role, links: PeerLinks, place: Place, part: int) -> None:
         super().__init__(role)
         self._links = links
-        self._place = place
+        self._place = (*place, part)
 
     def transmit(self, peer: Role, tag: Tag, clock: int, arrays: Sequence[Array]) -> None:
         """Send at once."""
@@ -83,30 +85,32 @@ class Queries:
         return query
 
     def begin_waiting(self, session: Session) -> None:
-        """Begin the queries whose rows are prepared; ask the dealer for those that are not."""
+        """Begin the parts whose rows are prepared; ask the dealer for rows that are not."""
         for query in list(session.queries.values()):
-            if query.run is not None or query.masked_input is None:
-                continue
-            if not session.has_rows(query.place.stop):
-                self._send(DEALER, "more", {"session": session.number, "until": query.place.stop})
-                return
-            self._begin(session, query, query.masked_input)
+            while query.masked_input is not None:
+                if not session.has_rows(query.begun_until + 1):
+                    self._send(DEALER, "more", {"session": session.number, "until": query.place.stop})
+                    return
+                self._begin_part(session, query, query.masked_input)
 
-    def _begin(self, session: Session, query: Query, masked_input: Words) -> None:
-        place, model = query.place, session.model
-        query.masked_input = None
+    def _begin_part(self, session: Session, query: Query, masked_input: Words) -> None:
+        place, model, start = query.place, session.model, query.begun_until
         try:
-            prepared = session.pool.take(place.start, place.rows)
+            rows, prepared = session.pool.take(start, place.stop)
         except SyfrError as error:
             self.fail(session, query, error)
             return
-        if not any(step.then == "relu" for _, step in model.program.linear_steps()):
+        if start == place.start and not any(step.then == "relu" for _, step in model.program.linear_steps()):
             # The dealer hears nothing of such a query otherwise, and it counts requests too.
             self._send(DEALER, "began", place.fields())
-        channel = LinkChannel(self._role, self._links, place)
-        opening = place.session + model.digests["program"] + b"%d %d" % (place.start, place.rows)
-        transcript = Transcript(session.keys.transcript_key(self._role.partner, place.start), opening)
-        work = executor.run_server(channel, transcript, model.program, model.layers, prepared, masked_input)
+        channel = LinkChannel(self._role, self._links, place, len(query.runs))
+        opening = place.session + model.digests["program"] + b"%d %d %d" % (*place[1:], start)
+        transcript = Transcript(session.keys.transcript_key(self._role.partner, start), opening)
+        masked = masked_input[start - place.start : start - place.start + rows]
+        work = executor.run_server(channel, transcript, model.program, model.layers, prepared, masked)
+        query.begun_until += rows
+        if query.begun_until == place.stop:
+            query.masked_input = None
         self._run(session, query, Run(work, channel))
 
     # ---- from peers ----
@@ -114,83 +118,92 @@ class Queries:
     def message(
         self, peer: Role, session: Session, place: Place, name: Sequence[object], arrays: Sequence[Array]
     ) -> None:
-        """A message of the online phase; ``name`` is its step, the number of its name, and its logical time."""
+        """A message of the online phase; ``name`` is its part, its step, the number of its name, its logical time."""
         query = session.queries.get(place.start)
         if query is None:
             if place.start < session.accepted_until:
                 return  # of a query that has ended here
             if self._role is DEALER:
-                query = self._begin_dealer(session, place)
+                query = self._accept_dealer(session, place)
             if query is None:
                 self._keep(peer, place, name, arrays)
                 return
         if place != query.place:
             self.fail(session, query, ProtocolError(f"{peer.label} sent a message of another query."))
-        elif query.run is None:
-            self._keep(peer, place, name, arrays)
+            return
+        part, step, kind, clock = (whole(value, "message") for value in name)
+        if kind >= len(MESSAGES):
+            raise ProtocolError(f"{peer.label} sent a message of an unknown kind.")
+        if self._role is DEALER:
+            self._begin_dealer(session, query, part)
+        if part < len(query.runs):
+            run = query.runs[part]
+            self._advance(session, query, lambda: run.deliver(peer, (step, MESSAGES[kind]), clock, arrays))
         else:
-            self._deliver(peer, session, query, name, arrays)
+            self._keep(peer, place, name, arrays)
 
     def _keep(self, peer: Role, place: Place, name: Sequence[object], arrays: Sequence[Array]) -> None:
-        """Keep what arrived before the query could begin here."""
+        """Keep what arrived before its part could begin here."""
         if self._role is not DEALER:
             early = self._early.setdefault((place.session, place.start), [])
             if len(early) < MAX_EARLY:
                 early.append((peer, place, name, arrays))
 
-    def _deliver(
-        self, peer: Role, session: Session, query: Query, name: Sequence[object], arrays: Sequence[Array]
-    ) -> None:
-        step, kind, clock = (whole(value, "message") for value in name)
-        if kind >= len(MESSAGES):
-            raise ProtocolError(f"{peer.label} sent a message of an unknown kind.")
-        self._advance(session, query, lambda run: run.deliver(peer, (step, MESSAGES[kind]), clock, arrays))
-
     def began(self, session: Session, place: Place) -> None:
         """At the dealer: a query runs in which it has no part but to count it."""
         if place.start >= session.accepted_until:
-            self._begin_dealer(session, place)
+            query = self._accept_dealer(session, place)
+            if query is not None:
+                self._begin_dealer(session, query, place.rows)
 
-    def _begin_dealer(self, session: Session, place: Place) -> Query | None:
+    def _accept_dealer(self, session: Session, place: Place) -> Query | None:
         session.accepted_until = place.start  # rows of a query that both servers refused are never used
         try:
-            query = self._accept(session, place)
+            return self._accept(session, place)
         except SyfrError as error:
             self._tell(session, place, error, self._role.peers)
             return None
-        try:
-            dealt = session.pool.take(place.start, place.rows)
-        except SyfrError as error:
-            self.fail(session, query, error)
-            return None
-        channel = LinkChannel(self._role, self._links, place)
-        work = executor.run_dealer(channel, session.model.program, dealt, place.rows)
-        self._run(session, query, Run(work, channel))
-        return query
+
+    def _begin_dealer(self, session: Session, query: Query, part: int) -> None:
+        """Begin the dealer's parts up to ``part``: they have the same blocks as at the other two."""
+        place = query.place
+        while len(query.runs) <= part and query.begun_until < place.stop and place.start in session.queries:
+            try:
+                rows, dealt = session.pool.take(query.begun_until, place.stop)
+            except SyfrError as error:
+                self.fail(session, query, error)
+                return
+            channel = LinkChannel(self._role, self._links, place, len(query.runs))
+            query.begun_until += rows
+            self._run(session, query, Run(executor.run_dealer(channel, session.model.program, dealt, rows), channel))
 
     # ---- the end ----
 
     def _run(self, session: Session, query: Query, run: Run) -> None:
-        query.run = run
-        self._advance(session, query, Run.advance)
-        for peer, place, name, arrays in self._early.pop((session.number, query.place.start), []):
-            if session.queries.get(query.place.start) is query:
-                self.message(peer, session, place, name, arrays)
+        part = len(query.runs)
+        query.runs.append(run)
+        self._advance(session, query, run.advance)
+        early = self._early.get((session.number, query.place.start))
+        if early:
+            self._early[session.number, query.place.start] = [one for one in early if one[2][0] != part]
+            for peer, place, name, arrays in (one for one in early if one[2][0] == part):
+                if session.queries.get(query.place.start) is query:
+                    self.message(peer, session, place, name, arrays)
 
-    def _advance(self, session: Session, query: Query, action: Callable[[Run], None]) -> None:
-        run = query.run
-        if run is None:
-            return
+    def _advance(self, session: Session, query: Query, action: Callable[[], None]) -> None:
         try:
-            action(run)
+            action()
         except SyfrError as error:
             self.fail(session, query, error)
             return
-        if run.done and session.queries.pop(query.place.start, None) is query:
+        if query.done and session.queries.pop(query.place.start, None) is query:
+            self._early.pop((session.number, query.place.start), None)
             query.end()
             session.model.commit(query.requests)
             if self._role is not DEALER:
-                self._reply(session, Frame("answer", query.place.fields(clock=run.channel.clock), [run.result]))
+                clock = max(run.channel.clock for run in query.runs)
+                answer = np.concatenate([run.result for run in query.runs])
+                self._reply(session, Frame("answer", query.place.fields(clock=clock), [answer]))
 
     def fail(self, session: Session, query: Query, error: SyfrError, tell: bool = True) -> None:
         """End a query: its client is told the reason, and so are the peers unless they know."""
@@ -216,8 +229,7 @@ class Queries:
             del self._early[key]
 
     def _too_late(self, session: Session, query: Query) -> None:
-        missing = query.run.missing if query.run else None
-        waits = f"waits for {missing[0].label}" if missing else "waits for preprocessing"
+        waits = f"waits for {query.missing.label}" if query.missing is not None else "waits for preprocessing"
         self.fail(session, query, DeadlineError(f"No answer in {QUERY_SECONDS:g} s: {self._role.label} {waits}."))
 
     def _tell(self, session: Session, place: Place, error: SyfrError, peers: Sequence[Role]) -> None:

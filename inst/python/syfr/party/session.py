@@ -27,8 +27,8 @@ AHEAD_BYTES = 48 << 20
 
 AHEAD_ROWS = 256
 
-BLOCK_BYTES = 4 << 20
-"""Preprocessing is made in blocks of about this size, so that a query never waits long for one."""
+BLOCK_BYTES = 2 << 20
+"""Preprocessing is made in blocks of about this size: they fit the cache, and a query never waits long for one."""
 
 SMALL_BLOCK = 4
 """Rows of a block for sessions that ask for a row at a time."""
@@ -36,18 +36,40 @@ SMALL_BLOCK = 4
 
 @dataclass(eq=False)
 class Query:
-    """A query at one worker, from its first frame to its end."""
+    """A query at one worker, from its first frame to its end.
+
+    A query of many rows runs in parts, one for each block of prepared rows that it uses: a part begins as soon as its
+    block is ready, its numbers stay in the processor's cache, and the workers compute on one while another travels.
+
+    Attributes:
+        runs: the parts that have begun, in the order of their rows.
+        begun_until: rows below this belong to parts that have begun.
+    """
 
     place: Place
     requests: int
-    run: Run | None = None
     masked_input: Words | None = field(default=None, repr=False)
+    runs: list[Run] = field(default_factory=list)
+    begun_until: int = 0
     deadline: Timer | None = None
+
+    def __post_init__(self) -> None:
+        self.begun_until = self.place.start
+
+    @property
+    def done(self) -> bool:
+        """Whether every part has ended."""
+        return self.begun_until == self.place.stop and all(run.done for run in self.runs)
+
+    @property
+    def missing(self) -> Role | None:
+        """The worker for whose message a part waits, if any does."""
+        return next((run.missing[0] for run in self.runs if run.missing), None)
 
     def end(self) -> None:
         """Nothing of it goes on."""
-        if self.run is not None:
-            self.run.close()
+        for run in self.runs:
+            run.close()
         if self.deadline is not None:
             self.deadline.cancel()
 

@@ -102,7 +102,7 @@ class Sessions:
     def step(self, peer: Role, frame: Frame) -> None:
         """A message of a query."""
         meta = frame.meta
-        if not isinstance(meta, list) or len(meta) != 6:
+        if not isinstance(meta, list) or len(meta) != 7:
             raise ProtocolError(f"{peer.label} sent a message without its place.")
         place = Place.read({"session": meta[0], "start": meta[1], "rows": meta[2]}, MAX_ROWS)
         session = self._sessions.get(place.session)
