@@ -1,0 +1,25 @@
+# What an R user may write, made ready for Python, which does the checking (inst/python/syfr/arguments.py).
+
+is_python <- function(x) inherits(x, "python.builtin.object")
+
+# Whether x is a Python object that still lives: one that was saved and read again does not.
+is_alive <- function(x) is_python(x) && !reticulate::py_is_null_xptr(x)
+
+# A shape, batch first. An open batch is NA or NULL in R and None in Python.
+as_shape <- function(x) {
+  if (is.numeric(x) && anyNA(x)) lapply(x, function(size) if (!is.na(size)) size) else x
+}
+
+# The rows of a query. Integers become doubles, since NA is an ordinary number among Python's integers.
+as_rows <- function(x) {
+  if (is.data.frame(x)) x <- as.matrix(x)
+  if (is_python(x) || !(is.numeric(x) || is.logical(x))) return(x)
+  if (!is.double(x)) storage.mode(x) <- "double"
+  if (is.null(dim(x))) dim(x) <- length(x)
+  x
+}
+
+as_flag <- function(x, name, call = sys.call(-1)) {
+  if (isTRUE(x) || isFALSE(x)) return(x)
+  stop_syfr("type", sprintf("`%s` is neither TRUE nor FALSE. Give one of the two.", name), call)
+}

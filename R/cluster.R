@@ -1,0 +1,232 @@
+# Three workers together: describing, starting, stopping, looking at them.
+
+#' Describe a cluster of three workers
+#'
+#' The three workers play different parts: `w0` and `w1` compute on masked values, `w2` deals out the random numbers
+#' that they need for it. Describing a cluster starts nothing, asks nothing of the network and needs no Python.
+#' Owner and clients describe the same workers in the same order.
+#'
+#' `sy_cluster_local()` describes three workers on free ports of this machine, for examples, tests and a first try.
+#'
+#' @param w0,w1,w2 Workers made by [sy_worker()], their addresses, or Python's `TFEWorker` objects.
+#' @param credentials The folder with the cluster's keys and certificates; `NULL` for one in
+#'   `tools::R_user_dir("syfr", "data")` that follows from the addresses.
+#' @return An object of class `syfr_cluster`.
+#' @seealso [sy_start()], [sy_share()]; [with_sy_cluster()] for a cluster that stops by itself.
+#' @examples
+#' alice <- sy_worker("localhost:4000")
+#' bob <- sy_worker("localhost:4001")
+#' carol <- sy_worker("localhost:4002")
+#' sy_cluster(alice, bob, carol)
+#'
+#' sy_cluster("localhost:4000", "localhost:4001", "localhost:4002")
+#' @export
+sy_cluster <- function(w0, w1, w2, credentials = NULL) {
+  call <- sys.call()
+  if (is_python(w0) || is_python(w1) || is_python(w2)) {
+    return(as_cluster(make_python_cluster(list(w0, w1, w2), credentials, call), call))
+  }
+  workers <- list(as_worker(w0, "w0", call), as_worker(w1, "w1", call), as_worker(w2, "w2", call))
+  hosts <- vapply(workers, `[[`, "", "host")
+  if (anyDuplicated(hosts)) {
+    stop_syfr("type", call = call, sprintf(
+      "Two workers have the address %s. Give each worker one of its own.", hosts[anyDuplicated(hosts)]
+    ))
+  }
+  new_cluster(hosts, vapply(workers, `[[`, NA, "auto_managed"), credentials)
+}
+
+#' @rdname sy_cluster
+#' @export
+sy_cluster_local <- function() as_cluster(from_python(bundle("syfr")$local_cluster()))
+
+roles <- c("server0", "server1", "server2")
+
+# A cluster is its description; the Python object that knows its processes is made when it is first needed.
+new_cluster <- function(hosts, auto_managed, credentials = NULL, python = NULL) {
+  state <- new.env(parent = emptyenv())
+  state$python <- python
+  cluster <- list(
+    hosts = stats::setNames(hosts, roles), auto_managed = stats::setNames(auto_managed, roles),
+    credentials = credentials, state = state
+  )
+  structure(cluster, class = "syfr_cluster")
+}
+
+# A cluster from what a user may hand over: one made by sy_cluster(), or Python's TFECluster.
+as_cluster <- function(x, call = sys.call(-1)) {
+  if (inherits(x, "syfr_cluster")) return(x)
+  if (!is_python_cluster(x)) {
+    stop_syfr("type", "`cluster` is not a cluster. Make one with sy_cluster(w0, w1, w2).", call)
+  }
+  auto_managed <- reticulate::iterate(x$workers, function(worker) worker$auto_managed)
+  new_cluster(unlist(x$addresses)[roles], unlist(auto_managed), python = x)
+}
+
+is_python_cluster <- function(x) is_alive(x) && reticulate::py_has_attr(x, "addresses")
+
+# The Python object of a cluster; one that was saved and read again has lost it.
+python_cluster <- function(cluster, call = sys.call(-1)) {
+  if (!is_alive(cluster$state$python)) {
+    workers <- Map(new_worker, cluster$hosts, cluster$auto_managed)
+    cluster$state$python <- make_python_cluster(workers, cluster$credentials, call)
+  }
+  cluster$state$python
+}
+
+make_python_cluster <- function(workers, credentials, call) {
+  from_python(call = call, {
+    syfr <- bundle("syfr")
+    workers <- lapply(unname(workers), function(worker) {
+      if (is_python(worker)) return(worker)
+      worker <- as_worker(worker, "worker", call)
+      syfr$TFEWorker(host = worker$host, auto_managed = worker$auto_managed)
+    })
+    do.call(syfr$TFECluster, c(workers, list(credentials = credentials)))
+  })
+}
+
+#' Start a cluster
+#'
+#' Starts the workers that are `auto_managed` as processes of this machine, prints for each other worker the command
+#' to run on its host, and waits until all three are there and connected to each other. The certificates of a
+#' cluster on this machine are made by themselves: every connection is mutual TLS.
+#'
+#' Workers of the same user that run already are used as they are. An interrupt ends the wait.
+#'
+#' @param cluster A cluster made by [sy_cluster()].
+#' @param timeout Seconds to wait for workers. `NULL`: 60, or 3600 when some are started by hand.
+#' @return The cluster, invisibly.
+#' @inheritSection sy_stop What stops what
+#' @seealso [sy_stop()], [sy_status()]
+#' @examplesIf syfr:::can_run()
+#' cluster <- sy_cluster_local()
+#' sy_start(cluster)
+#' sy_status(cluster)
+#' sy_stop(cluster)
+#' @export
+sy_start <- function(cluster, timeout = NULL) {
+  call <- sys.call()
+  cluster <- as_cluster(cluster, call)
+  if (is.null(timeout)) timeout <- if (all(cluster$auto_managed)) 60 else 3600
+  python <- python_cluster(cluster, call)
+  wait_for(from_python(python$starting(timeout = timeout, library_path = library_directory()), call), call)
+  invisible(cluster)
+}
+
+#' Stop a cluster, or serving a model
+#'
+#' For a cluster, ends the workers that are `auto_managed`, and with them their shares of all models. For a shared
+#' model, stops serving it and deletes its shares; the workers go on.
+#'
+#' @section What stops what:
+#' | what you do | what stops | what stays | what is deleted |
+#' |---|---|---|---|
+#' | `num_requests` is reached | serving this model: a query gets `syfr_error_not_served` | workers; the shares, so that [sy_serve()] opens it again | nothing |
+#' | Esc, Stop or Ctrl-C during [sy_serve()] | serving this model, as above | workers; shares | nothing |
+#' | the same during [sy_start()], [sy_share()], or a query | this call | workers; what was shared before | what the call had begun |
+#' | `sy_stop(model)` | serving this model | workers; other models | the workers' shares of this model |
+#' | [sy_shutdown_workers()] | serving all models of its cluster; its workers, of which those started by hand are told by the owner's certificate | workers that do not answer: it prints what to stop where | all shares on those workers |
+#' | `sy_stop(cluster)` | workers that are `auto_managed` | workers started by hand, and their shares | all shares on the workers that end |
+#' | the owner's R session ends, or is killed | workers that it started | workers started by hand, which go on serving | all shares on the workers that end |
+#' | a client's R session ends | its queries under way | all else | its masks |
+#'
+#' Certificates are kept in all cases, in `tools::R_user_dir("syfr", "data")`.
+#'
+#' @param x A cluster made by [sy_cluster()], or a shared model.
+#' @param ... Not used.
+#' @return `x`, invisibly.
+#' @seealso [sy_shutdown_workers()]
+#' @examplesIf syfr:::can_run()
+#' cluster <- sy_cluster_local()
+#' sy_start(cluster)
+#' sy_stop(cluster)
+#' @export
+sy_stop <- function(x, ...) UseMethod("sy_stop")
+
+#' @export
+sy_stop.syfr_cluster <- function(x, ...) {
+  call <- sys.call(-1)
+  wait_for(from_python(python_cluster(x, call)$stopping(), call), call)
+  invisible(x)
+}
+
+#' @export
+sy_stop.default <- function(x, ...) {
+  call <- sys.call(-1)
+  if (is_python_cluster(x)) sy_stop(as_cluster(x, call)) else sy_stop(as_shared(x, call))
+  invisible(x)
+}
+
+#' A cluster that stops by itself
+#'
+#' `with_sy_cluster()` starts a cluster, evaluates some code and stops the cluster, also when the code fails or is
+#' interrupted. `local_sy_cluster()` starts a cluster that is stopped when the function that called it ends.
+#'
+#' @param code Code to evaluate; in it, `cluster` is the started cluster.
+#' @param cluster A cluster made by [sy_cluster()]; the default is three workers on free ports of this machine.
+#' @param envir The frame of the function whose end stops the cluster.
+#' @return `with_sy_cluster()` the value of `code`, `local_sy_cluster()` the started cluster.
+#' @examplesIf syfr:::can_run()
+#' with_sy_cluster({
+#'   sy_status(cluster)
+#' })
+#'
+#' workers <- function() {
+#'   cluster <- local_sy_cluster()
+#'   sy_status(cluster)$role
+#' }
+#' workers()
+#' @export
+with_sy_cluster <- function(code, cluster = sy_cluster_local()) {
+  code <- substitute(code)
+  on.exit(sy_stop(cluster))
+  sy_start(cluster)
+  eval(code, list(cluster = cluster), parent.frame())
+}
+
+#' @rdname with_sy_cluster
+#' @export
+local_sy_cluster <- function(cluster = sy_cluster_local(), envir = parent.frame()) {
+  if (identical(envir, globalenv())) {
+    stop_syfr("type", "local_sy_cluster() needs a function to end with. Call sy_start() and sy_stop() here.")
+  }
+  force(cluster)
+  stop_it <- function() sy_stop(cluster)
+  do.call(base::on.exit, list(as.call(list(stop_it)), add = TRUE, after = FALSE), envir = envir)
+  sy_start(cluster)
+}
+
+#' Look at the workers
+#'
+#' Asks every worker of a cluster how it is. A worker that does not answer is a row too.
+#'
+#' @param cluster A cluster made by [sy_cluster()].
+#' @param timeout Seconds to wait for an answer.
+#' @return A data frame with a row for each worker: `role`, `host`, `auto_managed`, `state` (`"ready"`, `"waiting"`
+#'   for the other workers, or `"down"`), `pid`, `models` and `sessions` (numbers of), `served` (requests, all
+#'   models), `received_mb` and `sent_mb` (with the other workers, in 10^6 bytes).
+#' @examplesIf syfr:::can_run()
+#' with_sy_cluster(sy_status(cluster))
+#' @export
+sy_status <- function(cluster, timeout = 5) {
+  call <- sys.call()
+  cluster <- as_cluster(cluster, call)
+  rows <- wait_for(from_python(python_cluster(cluster, call)$asking(timeout = timeout), call), call)
+  rows
+}
+
+#' @export
+format.syfr_cluster <- function(x, ...) {
+  parts <- c("server0", "server1", "server2 (dealer)")
+  c(
+    "<cluster of three workers>",
+    paste0("  ", format(parts), "  ", format(x$hosts), "  ", describe_managed(x$auto_managed))
+  )
+}
+
+#' @export
+print.syfr_cluster <- function(x, ...) {
+  writeLines(format(x))
+  invisible(x)
+}

@@ -1,0 +1,70 @@
+# Errors and messages. Every error that syfr raises has the class syfr_error_<code>, with the codes of
+# inst/python/syfr/errors.py, so that tryCatch() can tell them apart on every version of reticulate.
+
+#' Errors of syfr
+#'
+#' @description
+#' Every error that syfr raises says in one sentence what is wrong and in the next what to do. It has the class
+#' `syfr_error` and one that tells what happened, so that [tryCatch()] can select it.
+#'
+#' | class | what is wrong |
+#' |---|---|
+#' | `syfr_error_shape` | an array does not have the shape the model asks for |
+#' | `syfr_error_range` | a value is NA, NaN, infinite, or outside the declared input range |
+#' | `syfr_error_type` | an argument has a type that cannot be used here |
+#' | `syfr_error_unsupported_layer` | a layer of the model, or one of its arguments, cannot be computed privately |
+#' | `syfr_error_range_check` | a value inside the network could leave the range that fixed point can hold |
+#' | `syfr_error_not_served` | the model is shared, but no request is open for it |
+#' | `syfr_error_not_shared` | the model has not been shared with the workers |
+#' | `syfr_error_not_connected` | a query was made before the client was connected |
+#' | `syfr_error_credentials` | a key or certificate is missing, expired, unsafe on disk, or of another cluster |
+#' | `syfr_error_refused` | a worker refused, because the asker's certificate does not allow what was asked |
+#' | `syfr_error_protocol` | a message does not belong where it arrived, or two workers disagree |
+#' | `syfr_error_deadline` | a call did not end before its timeout |
+#' | `syfr_error_closed` | the connection or the object has been closed |
+#' | `syfr_error_worker` | a worker failed; also the two that follow |
+#' | `syfr_error_unreachable` | a worker does not answer at its address |
+#' | `syfr_error_port_in_use` | the address of a worker is taken by another program |
+#' | `syfr_error_python` | Python, or a package it needs, is missing; or something unforeseen happened in Python |
+#'
+#' @name syfr_errors
+#' @aliases syfr_error
+#' @examples
+#' tryCatch(
+#'   sy_worker("localhost:99999"),
+#'   syfr_error_type = function(e) conditionMessage(e)
+#' )
+NULL
+
+# Raise an error of class syfr_error_<code>; further codes name more general classes, most special first.
+stop_syfr <- function(codes, message, call = sys.call(-1), ...) {
+  classes <- c(paste0("syfr_error_", setdiff(codes, "error")), "syfr_error", "error", "condition")
+  stop(structure(class = classes, list(message = message, call = call, ...)))
+}
+
+# Evaluate an expression that calls Python; what Python raises becomes an R condition of class syfr_error_<code>.
+# reticulate before 1.30 gives all errors one class; py_last_error() knows the exception on every version.
+from_python <- function(expr, call = sys.call(-1)) {
+  force(call)
+  reticulate::py_clear_last_error()
+  tryCatch(expr, error = function(e) {
+    raised <- if (!inherits(e, "syfr_error")) reticulate::py_last_error()
+    if (is.null(raised)) stop(e)
+    # The exception holds the frames it came through; what they hold must not outlive the call.
+    on.exit(reticulate::py_clear_last_error())
+    codes <- python_codes(attr(raised, "exception"))
+    if (length(codes) > 0) stop_syfr(codes, raised$value, call)
+    text <- paste0("Python raised ", raised$type, ": ", raised$value)
+    stop_syfr("python", text, call, traceback = paste(raised$traceback, collapse = ""))
+  })
+}
+
+# The codes of a SyfrError and of its base classes, most special first; none for other exceptions.
+python_codes <- function(exception) {
+  classes <- reticulate::import("inspect")$getmro(reticulate::py_get_attr(exception, "__class__"))
+  codes <- lapply(classes, function(class) if (reticulate::py_has_attr(class, "code")) class$code)
+  if (is.character(codes[[1]])) unique(unlist(Filter(is.character, codes))) else character()
+}
+
+# Whether the user wants to be told how long work goes on; what is needed to go on is told anyhow.
+quiet <- function() isFALSE(getOption("syfr.progress", TRUE))

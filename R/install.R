@@ -1,0 +1,135 @@
+# The Python environment: installing it, and saying what is used.
+
+#' Install the Python packages that syfr needs
+#'
+#' Makes a Python environment of its own and installs NumPy, Numba, cryptography and msgpack into it, and, for
+#' owners of models, Keras with TensorFlow. The next R session that loads syfr uses it, unless told otherwise by
+#' `reticulate::use_virtualenv()` or the variable RETICULATE_PYTHON. No other environment is touched.
+#'
+#' Clients, and hosts that only run workers, do without Keras: `install_syfr(keras = FALSE)`.
+#'
+#' The Python package of syfr itself comes with the R package and is not installed: what is called `syfr` in
+#' Python's public index is by other authors. With reticulate before 1.38, which cannot hand NumPy 2 arrays to R,
+#' NumPy stays below version 2. Python 3.10 to 3.13 will do (3.13 needs reticulate 1.39 or newer).
+#'
+#' @param method `"virtualenv"`, `"conda"`, or `"auto"`: a conda environment that has this name already, else a
+#'   virtual environment.
+#' @param envname Name or path of the environment. It is made if it does not exist.
+#' @param ... Passed on to [reticulate::py_install()].
+#' @param keras Whether to install Keras and TensorFlow, which only owners of models need.
+#' @param python_version The version of Python for a new environment, such as `"3.11"`; `NULL` for reticulate's
+#'   choice.
+#' @param restart_session Whether to restart R afterwards, where RStudio can do it.
+#' @return `NULL`, invisibly. The last line printed says what to do next.
+#' @seealso [sy_config()]
+#' @examples
+#' \dontrun{
+#' install_syfr()
+#' install_syfr(envname = "~/clients-only", keras = FALSE)
+#' }
+#' @export
+install_syfr <- function(method = c("auto", "virtualenv", "conda"), envname = "r-syfr", ..., keras = TRUE,
+                         python_version = NULL, restart_session = TRUE) {
+  method <- install_method(match.arg(method), envname)
+  files <- requirement_files(as_flag(keras, "keras"))
+  call <- sys.call()
+  tryCatch(
+    {
+      if (method == "virtualenv" && !reticulate::virtualenv_exists(envname)) {
+        # Without `packages`, reticulate would first install the newest NumPy.
+        reticulate::virtualenv_create(envname, version = python_version, packages = FALSE)
+      }
+      # pip reads the files itself: reticulate 1.28 takes the quotes out of a requirement, and with them its meaning.
+      reticulate::py_install(
+        numpy_requirement(),
+        envname = envname, method = method, python_version = python_version, pip = TRUE,
+        pip_options = c(rbind("-r", shQuote(files))), ...
+      )
+    },
+    error = function(e) {
+      stop_syfr("python", call = call, sprintf(
+        "The Python packages could not be installed (%s). pip's own words above say why; Python 3.10 to 3.13 is needed.",
+        conditionMessage(e)
+      ))
+    }
+  )
+  cli::cli_alert_success("syfr's Python packages are in {.val {envname}}. Restart R and call {.code library(syfr)}.")
+  if (restart_session && requireNamespace("rstudioapi", quietly = TRUE) && rstudioapi::hasFun("restartSession")) {
+    rstudioapi::restartSession()
+  }
+  invisible()
+}
+
+install_method <- function(method, envname) {
+  if (method != "auto") return(method)
+  conda <- tryCatch(envname %in% reticulate::conda_list()$name, error = function(e) FALSE)
+  if (conda) "conda" else "virtualenv"
+}
+
+#' Show what syfr uses
+#'
+#' Which R, Python and packages are used, where they are, and, when something is missing, the one command that
+#' repairs it. Loads Python if it is not loaded yet, but not Keras or TensorFlow.
+#'
+#' @return A list of class `syfr_config`, which prints: `versions` (a named character vector, `NA` for what is not
+#'   installed), `python` and `package` (paths), `problem` (a sentence, or `NULL` when all is well).
+#' @seealso [install_syfr()]
+#' @examples
+#' \donttest{
+#' sy_config()
+#' }
+#' @export
+sy_config <- function() {
+  versions <- c(R = paste(R.version$major, R.version$minor, sep = "."))
+  for (package in c("syfr", "reticulate")) versions[package] <- format(utils::packageVersion(package))
+  problem <- tryCatch(
+    {
+      bundle("syfr")
+      NULL
+    },
+    error = conditionMessage
+  )
+  config <- list(versions = versions, python = NULL, package = python_path(), problem = problem)
+  if (reticulate::py_available()) {
+    config$python <- reticulate::py_config()$python
+    config$versions <- c(versions, python_versions())
+  }
+  structure(config, class = "syfr_config")
+}
+
+# Versions of Python and of its packages, from their metadata: nothing is imported.
+python_versions <- function() {
+  metadata <- reticulate::import("importlib.metadata")
+  version <- function(name) tryCatch(metadata$version(name), error = function(e) NA_character_)
+  names <- c("numpy", "numba", "cryptography", "msgpack", "keras", "tensorflow", "tensorflow-cpu", "tf-keras")
+  found <- vapply(names, version, "")
+  reticulate::py_clear_last_error()
+  if (is.na(found["tensorflow"])) found["tensorflow"] <- found["tensorflow-cpu"]
+  wanted <- setdiff(names, c("tensorflow-cpu", if (is.na(found["tf-keras"])) "tf-keras"))
+  c(Python = as.character(reticulate::py_config()$version), found[wanted])
+}
+
+#' @export
+format.syfr_config <- function(x, ...) {
+  versions <- ifelse(is.na(x$versions), "not installed", x$versions)
+  lines <- c(
+    paste0(format(names(x$versions)), "  ", versions),
+    paste("Python is", if (is.null(x$python)) "not loaded" else x$python),
+    paste("syfr's own Python package is", x$package)
+  )
+  owner <- "keras" %in% names(x$versions) && !is.na(x$versions["keras"])
+  ending <- if (!is.null(x$problem)) {
+    x$problem
+  } else if (owner) {
+    "All is ready."
+  } else {
+    "Ready for clients and workers. To share models of your own, call install_syfr()."
+  }
+  c(lines, ending)
+}
+
+#' @export
+print.syfr_config <- function(x, ...) {
+  writeLines(format(x))
+  invisible(x)
+}

@@ -1,0 +1,162 @@
+# The owner's side: splitting a model among the workers, opening and closing it.
+
+#' Share a model among the workers
+#'
+#' Splits the weights of a Keras model into shares, from which no single worker can tell anything, and sends them to
+#' the three workers. A cluster that is not started is started. A model can be shared again, after more training
+#' say; its clients then connect again. Several models can be shared with one cluster.
+#'
+#' What the workers see of the model is its architecture: layers and shapes, never a weight.
+#'
+#' Dense layers, two-dimensional convolutions, average pooling, batch normalisation, ReLU, flattening and the like are
+#' computed; a layer that cannot be is an error of class `syfr_error_unsupported_layer` that names it. A softmax or
+#' sigmoid at the end is computed by the client, who is shown what goes into it: the client gets what the model's own
+#' `predict()` gives.
+#'
+#' @param model A Keras model, from R's keras or keras3 packages, from Python's keras by way of reticulate, or the
+#'   path of a model saved as `.keras`, `.h5` or `.hdf5`.
+#' @param cluster A cluster made by [sy_cluster()].
+#' @param name What clients call the model; `NULL` for the name that Keras gave it.
+#' @param input_range The smallest and the largest number that an input may hold. The workers compute with fixed
+#'   point numbers; that none overflows is checked for inputs within this range.
+#' @param timeout Seconds to wait.
+#' @return An object of class `syfr_model`, invisibly: [sy_serve()], [sy_stop()] and [sy_shutdown_workers()] take it.
+#'   They take the Keras model itself too.
+#' @inheritSection sy_stop What stops what
+#' @seealso [sy_serve()]
+#' @examplesIf syfr:::can_run()
+#' with_sy_cluster({
+#'   model <- sy_share(system.file("extdata", "mnist-conv.h5", package = "syfr"), cluster)
+#'   model
+#' })
+#' @export
+sy_share <- function(model, cluster, name = NULL, input_range = c(0, 1), timeout = 60) {
+  call <- sys.call()
+  cluster <- as_cluster(cluster, call)
+  keras_model <- as_keras_model(model, call)
+  if (is.null(name) && is.character(model)) name <- sub("[.][^.]*$", "", basename(model))
+  shared <- wait_for(call = call, from_python(call = call, {
+    bundle("syfr.owner")$sharing(
+      keras_model, python_cluster(cluster, call),
+      name = name, input_range = input_range, timeout = timeout
+    )
+  }))
+  invisible(new_model(shared, cluster, keras_model))
+}
+
+# The Keras model is kept with its share: a shared model that nothing refers to is given up.
+new_model <- function(shared, cluster, keras_model) {
+  structure(list(python = shared, cluster = cluster, keras = keras_model, name = shared$name), class = "syfr_model")
+}
+
+# A Keras model as a Python object; which classes are models is for Python to say, as they move between versions.
+as_keras_model <- function(model, call) {
+  if (inherits(model, "syfr_model")) model <- model$keras
+  if (is_alive(model)) return(model)
+  if (!is.character(model) || length(model) != 1) {
+    stop_syfr("type", "`model` is not a Keras model. Give one, or the path of a saved one.", call)
+  }
+  path <- path.expand(model)
+  if (!file.exists(path)) {
+    stop_syfr("type", sprintf("There is no file %s. Give the path of a saved Keras model.", model), call)
+  }
+  from_python(load_keras()$models$load_model(path, compile = FALSE), call)
+}
+
+# Keras, without what TensorFlow says when it starts.
+load_keras <- function() {
+  bundle("syfr")
+  environ <- reticulate::import("os", convert = FALSE)$environ
+  environ$setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+  suspendInterrupts(reticulate::import("keras"))
+}
+
+# The shared model that a user means by the object of sy_share(), or by the Keras model itself.
+as_shared <- function(model, call) {
+  if (inherits(model, "syfr_model")) {
+    if (is_alive(model$python)) return(model)
+    stop_syfr("not_shared", call = call, paste(
+      "This model was shared by an R session that has ended. Share it again with sy_share()."
+    ))
+  }
+  if (!is_alive(model)) stop_syfr("type", "`model` is not a shared model. Share it with sy_share() first.", call)
+  shared <- from_python(bundle("syfr.owner")$shared_model(model), call)
+  new_model(shared, as_cluster(shared$cluster, call), model)
+}
+
+#' Serve a shared model
+#'
+#' Opens a shared model for queries. The workers do the serving, and answers go from them to the clients without
+#' passing through this session, which only waits and shows how many requests were served.
+#'
+#' The wait ends when `num_requests` are served, or with Esc, Stop or Ctrl-C, which closes the model. With
+#' `block = FALSE` the function returns at once and the workers serve by themselves, as long as they run.
+#'
+#' A model that was closed stays shared: `sy_serve()` opens it again. Prefer this function to Python's
+#' `model$serve()`, which R cannot interrupt safely.
+#'
+#' @param model What [sy_share()] returned, or the Keras model that was shared.
+#' @param num_requests How many requests to serve; `NULL` for any number. One request has at most as many rows as the
+#'   batch of the model's input shape; a larger query counts as several.
+#' @param block Whether to wait until they are served.
+#' @return The shared model, invisibly.
+#' @inheritSection sy_stop What stops what
+#' @seealso [client_query_model()]
+#' @examplesIf syfr:::can_run()
+#' with_sy_cluster({
+#'   model <- sy_share(system.file("extdata", "mnist-conv.h5", package = "syfr"), cluster)
+#'   sy_serve(model, num_requests = 3, block = FALSE)
+#' })
+#' @export
+sy_serve <- function(model, num_requests = NULL, block = TRUE) {
+  call <- sys.call()
+  shared <- as_shared(model, call)
+  python <- shared$python
+  if (as_flag(block, "block", call)) {
+    wait_for(from_python(python$serving(num_requests), call), call)
+  } else {
+    wait_for(from_python(python$open_serving(num_requests), call), call)
+  }
+  invisible(shared)
+}
+
+#' Shut down the workers that hold a model
+#'
+#' Ends the workers of the model's cluster, those started by hand too, and with them all shares they hold. What could
+#' not be reached is named, with what to stop where.
+#'
+#' @inheritParams sy_serve
+#' @return `model`, invisibly.
+#' @inheritSection sy_stop What stops what
+#' @seealso [sy_stop()], which leaves workers that were started by hand alone.
+#' @examplesIf syfr:::can_run()
+#' cluster <- sy_cluster_local()
+#' model <- sy_share(system.file("extdata", "mnist-conv.h5", package = "syfr"), cluster)
+#' sy_shutdown_workers(model)
+#' @export
+sy_shutdown_workers <- function(model) {
+  call <- sys.call()
+  shared <- as_shared(model, call)
+  wait_for(from_python(shared$python$shutting_down(), call), call)
+  invisible(model)
+}
+
+#' @export
+sy_stop.syfr_model <- function(x, ...) {
+  call <- sys.call(-1)
+  shared <- as_shared(x, call)
+  wait_for(from_python(shared$python$dropping(), call), call)
+  invisible(x)
+}
+
+#' @export
+format.syfr_model <- function(x, ...) {
+  if (!is_alive(x$python)) return("<shared model of an R session that has ended>")
+  c(sprintf("<shared model '%s'>", x$name), paste("  workers ", paste(x$cluster$hosts, collapse = ", ")))
+}
+
+#' @export
+print.syfr_model <- function(x, ...) {
+  writeLines(format(x))
+  invisible(x)
+}

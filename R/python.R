@@ -1,0 +1,72 @@
+# The Python half: where it is, what it needs, and how it is loaded.
+
+# The environment that install_syfr() makes.
+default_environment <- "r-syfr"
+
+# The folder that holds the Python package, both in a library and in a source tree that is loaded from.
+python_path <- function() system.file("python", package = "syfr", mustWork = TRUE)
+
+# The files that tell pip what is needed; `keras` adds what an owner of models needs.
+requirement_files <- function(keras = FALSE) {
+  file.path(python_path(), c("requirements.txt", if (keras) "requirements-keras.txt"))
+}
+
+# reticulate before 1.38 cannot hand NumPy 2 arrays to R.
+numpy_requirement <- function() {
+  if (utils::packageVersion("reticulate") < "1.38") "numpy>=1.26,<2" else "numpy>=1.26"
+}
+
+# A module of our Python package; loads Python the first time.
+bundle <- function(name) {
+  if (is.null(the$modules)) load_bundle()
+  the$modules[[name]]
+}
+
+# Import every module R calls, before any of them is waited for: an import that is interrupted can end R.
+# import_from_path() takes its path off sys.path again, so nothing else in that folder can be imported by chance.
+load_bundle <- function(call = NULL) {
+  modules <- suspendInterrupts(tryCatch(
+    {
+      # Reticulate looks for an environment that has the module imported first.
+      reticulate::import("msgpack")
+      package <- reticulate::import_from_path("syfr", path = python_path())
+      check_ours(package)
+      names <- c("syfr.worker", "syfr.cluster", "syfr.client")
+      c(list(syfr = package), stats::setNames(lapply(names, reticulate::import), names))
+    },
+    syfr_error = stop,
+    error = function(e) stop_without_python(conditionMessage(e), call)
+  ))
+  the$modules <- modules
+}
+
+# PyPI has a package of another author by the name of ours.
+check_ours <- function(package) {
+  file <- normalizePath(package$`__file__`, mustWork = FALSE)
+  if (startsWith(file, normalizePath(python_path()))) return()
+  stop_syfr("python", call = NULL, sprintf(
+    "This session has loaded another Python package called syfr, from %s. Restart R and call library(syfr) first.",
+    dirname(file)
+  ))
+}
+
+stop_without_python <- function(reason, call) {
+  missing <- regmatches(reason, regexpr("No module named '[^']+'", reason))
+  running <- if (reticulate::py_available()) sprintf(" in %s", reticulate::py_config()$python) else ""
+  stop_syfr("python", call = call, sprintf(
+    "The Python packages that syfr needs cannot be loaded%s (%s). Call install_syfr(), then restart R.",
+    running,
+    if (length(missing) == 1) missing else trimws(reason)
+  ))
+}
+
+# The directory of our Python's shared library, for child processes: R sets LD_LIBRARY_PATH, and a Python that finds
+# another libpython by it cannot even import ssl.
+library_directory <- function(config = reticulate::py_config()) {
+  if (!is.null(config$libpython)) dirname(config$libpython)
+}
+
+# Whether examples can run: three workers on this machine. Starts no Python.
+can_run <- function() {
+  identical(Sys.getenv("SYFR_EXAMPLES"), "true") && nzchar(Sys.getenv("RETICULATE_PYTHON"))
+}
