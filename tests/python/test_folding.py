@@ -194,6 +194,16 @@ def test_an_offset_is_not_moved_into_zeros() -> None:
     assert len(folded((6, 6, 2), Relu("relu"), scaling("bn", 2, True), conv)) == 2
 
 
+@pytest.mark.parametrize(("between", "steps"), [((12,), 3), ((2, 3, 2), 4), ((3, 4), 2)])
+def test_a_scale_passes_a_change_of_shape_where_channels_stay_apart(between: Shape, steps: int) -> None:
+    chain = [Relu("relu"), scaling("bn", 4, False), NewShape("shape", between), matrix("dense", between[-1], 2)]
+    assert len(folded((3, 4), *chain)) == steps
+    image = convolution("conv", (2, 2), 2, 4)
+    wide = scaling("bn", between[-1], False)
+    assert len(folded((4, 3, 2), image, NewShape("image", (6, 4)), scaling("bn", 4, False))) == 2
+    assert len(folded((2, 4, 2), image, NewShape("shape", between), wide)) == (3 if between == (12,) else 2)
+
+
 def test_a_biased_convolution_is_not_moved_into_zeros() -> None:
     first = convolution("depthwise", (1, 1), 2, 2, Geometry(groups=2))
     second = convolution("conv", (3, 3), 2, 2, Geometry(padding=((1, 1), (1, 1))))

@@ -132,12 +132,11 @@ def zero_padding(layer: str, padding: tuple[tuple[int, int], tuple[int, int]], c
 
 
 def only_pads(operation: Operation) -> bool:
-    """Whether the operation does nothing but put zeros around the image."""
+    """Whether the operation does nothing but put zeros, or none, around the image."""
     return (
         isinstance(operation, Affine)
         and operation.public
         and operation.geometry is not None
-        and operation.padded
         and operation.geometry == Geometry(padding=operation.geometry.padding, groups=operation.groups)
         and operation.kernel.shape[:2] == (1, 1)
     )
