@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from syfr.party.memory import MemoryCluster, MemoryNetwork, Sent
 from syfr.program import Geometry, Linear, Program, Reshape, Step
-from syfr.protocol import relu, truncation
+from syfr.protocol import output, relu, truncation
 from syfr.protocol.channel import Channel, Like, Run
 from syfr.protocol.roles import DEALER, Role
 from syfr.protocol.transcript import Transcript
@@ -140,6 +140,17 @@ def run_truncation(precision: Precision, z0: Words, z1: Words, draws: Draws) -> 
         }
     )
     return _outcome(results, message, record)
+
+
+def run_output(precision: Precision, z0: Words, z1: Words, zero: Words) -> tuple[Array, Array]:
+    """What server0 and server1 send the client for z0 + z1 = z + 2^f - 1 and a sharing of zero from ``zero``."""
+
+    def online(role: Role, z: Words) -> Callable[[Channel], Coroutine[Any, Any, Any]]:
+        half = output.prepare(z.shape, role, Given({"zero": zero}))
+        return lambda channel: output.online(channel, transcript(), 3, precision, half, z)
+
+    results, _ = drive({Role.SERVER0: online(Role.SERVER0, z0), Role.SERVER1: online(Role.SERVER1, z1)})
+    return results[Role.SERVER0], results[Role.SERVER1]
 
 
 def _outcome(results: Mapping[Role, Any], message: list[Array], record: list[Sent]) -> Outcome:

@@ -154,13 +154,13 @@ def test_truncation_at_full_size_with_every_edge(precision: Precision) -> None:
 
 
 def test_truncation_makes_no_large_error_ever() -> None:
-    # Truncation of shares by a shift, each on its own in the 64-bit ring, goes wrong by 2^(64 - f) once in 2^(63 - bits).
+    # Shares shifted in the 64-bit ring, each on its own, are off by 2^(64 - f) once in about 2^(63 - k) values.
     precision = Precision()
     rng = np.random.default_rng(14)
     k, f = precision.value_bits, precision.fraction_bits
     nothing = np.zeros(1_000_000, np.uint32)
     for _ in range(10):
-        z = rng.integers(-(1 << (k - 1)), (1 << (k - 1)) - (1 << f), nothing.size, endpoint=True)
+        z = rng.integers(-(1 << (k - 1)), (1 << (k - 1)) - (1 << f) + 1, nothing.size)
         z0, z1 = shares(z, rng.integers(-(2**62), 2**62, z.size), (1 << f) - 1)
         parts = [masked_quotient(share, nothing, f, k).astype(np.int64) for share in (z0, z1)]
         error = wrapped(parts[0] + parts[1], precision.truncated_bits) - (z >> f)
