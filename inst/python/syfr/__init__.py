@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from syfr.version import __version__
+
 if TYPE_CHECKING:
     from syfr.client import Client
     from syfr.cluster import TFECluster
     from syfr.errors import SyfrError
     from syfr.hook import KerasHook
     from syfr.worker import TFEWorker, local_cluster
-
-__version__ = "0.0.0.dev0"
 
 __all__ = ["Client", "KerasHook", "SyfrError", "TFECluster", "TFEWorker", "__version__", "local_cluster"]
 

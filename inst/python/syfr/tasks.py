@@ -107,7 +107,6 @@ class Task(Generic[T]):
 
     Args:
         work: makes the generator, given a function that reports progress.
-        cancelled: what to say when the result of a cancelled task is asked for.
     """
 
     def __init__(self, work: Callable[[Emit], Steps[T]]) -> None:
@@ -120,7 +119,7 @@ class Task(Generic[T]):
         state = "under way" if not self.done else "done" if self._results else f"failed: {self._error}"
         return f"Task({state})"
 
-    def _emit(self, event: str, **fields: Any) -> None:
+    def _emit(self, event: str, **fields: object) -> None:
         self._events.append({"event": event, **fields})
 
     @property

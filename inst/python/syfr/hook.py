@@ -1,0 +1,73 @@
+"""Gives Keras models the methods share(), serve(), stop() and shutdown_workers().
+
+These block, and print how far they are; in R use sy_share() and its like, which can be interrupted safely there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from syfr import owner
+from syfr.cluster import cluster_argument
+from syfr.errors import InputTypeError
+from syfr.progress import show
+
+
+class KerasHook:
+    """Add the methods to every model, made before or after, of a Keras module such as ``tf.keras``.
+
+    Hooking twice is the same as hooking once.
+    """
+
+    def __init__(self, keras: Any) -> None:
+        model_class = getattr(keras, "Model", None)
+        if not isinstance(model_class, type):
+            raise InputTypeError("This is not a Keras module: it has no class Model. Give keras or tf.keras.")
+        for name, method in METHODS.items():
+            setattr(model_class, name, method)
+        self.keras = keras
+
+    def __repr__(self) -> str:
+        return f"KerasHook({getattr(self.keras, '__name__', 'keras')})"
+
+
+def share(
+    self: object,
+    *cluster: object,
+    name: str | None = None,
+    input_range: object = (0.0, 1.0),
+    timeout: float = owner.SHARE_SECONDS,
+) -> None:
+    """Share this model's weights with a cluster, or with three workers, starting those that do not run yet.
+
+    Args:
+        cluster: a TFECluster, or three TFEWorker: server0, server1 and the dealer.
+        name: how clients may call it; by default the model's own name.
+        input_range: smallest and largest value of an input.
+    """
+    task = owner.sharing(self, cluster_argument(cluster), name=name, input_range=input_range, timeout=timeout)
+    task.wait(progress=show)
+
+
+def serve(self: object, num_requests: object = None) -> int:
+    """Let clients query this model until so many requests were answered, or until interrupted; returns how many were.
+
+    The model stays shared: serve() opens it again.
+    """
+    return owner.shared_model(self).serving(num_requests).wait(progress=show)
+
+
+def stop(self: object) -> None:
+    """Stop serving this model and delete its shares; the workers go on running."""
+    owner.shared_model(self).dropping().wait()
+    owner.forget(self)
+
+
+def shutdown_workers(self: object) -> list[dict[str, Any]]:
+    """End the workers this session has started, and say what to stop where for the others. Shares are lost."""
+    report = owner.shared_model(self).shutting_down().wait(progress=show)
+    owner.forget(self)
+    return report
+
+
+METHODS = {"share": share, "serve": serve, "stop": stop, "shutdown_workers": shutdown_workers}

@@ -1,0 +1,204 @@
+"""A worker that this session starts on its own machine, as a process that ends with the session.
+
+The process holds the read end of a pipe as its standard input. When the session ends, however that happens, the pipe
+closes and the worker ends itself; nothing has to be cleaned up by a session that was killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import syfr
+from syfr.errors import DeadlineError, SyfrError, WorkerError, error_classes
+from syfr.tasks import Steps, pause
+
+LOOK_AGAIN = 0.01
+GRACE = 5.0
+LOG_LINES = 8
+PYTHON_NAME = re.compile(r"python[0-9.]*(\.exe)?", re.IGNORECASE)
+
+
+def python_executable() -> str:
+    """The Python of this environment; inside R, ``sys.executable`` may be R."""
+    place = Path(sys.prefix)
+    candidates = [
+        Path(sys.executable or "."),
+        *(place / name for name in ("bin/python3", "bin/python", "python.exe", "Scripts/python.exe")),
+        Path(getattr(sys, "_base_executable", None) or "."),
+    ]
+    for candidate in candidates:
+        if PYTHON_NAME.fullmatch(candidate.name) and os.access(candidate, os.X_OK):
+            return str(candidate)
+    raise WorkerError(f"No Python program was found in {sys.prefix}. Install syfr's environment again.")
+
+
+def player_command(role: str, config: Path, *options: str, python: str = "python") -> list[str]:
+    """The words that start a worker."""
+    return [python, "-m", "syfr.player", "--config", str(config), *options, role]
+
+
+def child_environment(library_path: str | None = None) -> dict[str, str]:
+    """This environment, with this syfr first on Python's path.
+
+    Args:
+        library_path: a directory to search first for shared libraries. R puts its own first, where a Python may find
+            another libpython than its own; SYFR_LIBRARY_PATH says the same.
+    """
+    environment = dict(os.environ)
+    bundled = str(Path(syfr.__file__).resolve().parents[1])
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [bundled, environment.get("PYTHONPATH")]))
+    library_path = library_path or environment.get("SYFR_LIBRARY_PATH")
+    if library_path:
+        known = environment.get("LD_LIBRARY_PATH")
+        environment["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, [library_path, known]))
+    return environment
+
+
+class ManagedWorker:
+    """A worker's process.
+
+    Args:
+        role, address: which worker it is.
+        config: the file with the three addresses.
+        directory: private directory for its log.
+        options: more words of its command line.
+    """
+
+    def __init__(
+        self,
+        role: str,
+        address: str,
+        config: Path,
+        directory: Path,
+        options: Sequence[str] = (),
+        library_path: str | None = None,
+    ) -> None:
+        self.role, self.address = role, address
+        self.log, self._said = directory / f"{role}.log", directory / f"{role}.out"
+        command = player_command(role, config, "--managed", *options, python=python_executable())
+        with _fresh(self.log) as log, _fresh(self._said) as said:
+            # A process group of its own: Ctrl-C in the terminal is for the session, which then decides.
+            self._process = subprocess.Popen(  # noqa: S603  the command is ours, no shell
+                command,
+                stdin=subprocess.PIPE,
+                stdout=said,
+                stderr=log,
+                cwd=directory,
+                env=child_environment(library_path),
+                **_own_group(),
+            )
+        self._finish = weakref.finalize(self, _end, self._process)
+
+    def __repr__(self) -> str:
+        return f"ManagedWorker({self.role} at {self.address}, pid={self.pid}, running={self.running})"
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the process has not ended."""
+        return self._process.poll() is None
+
+    def listening(self, deadline: float) -> Steps[None]:
+        """Wait until it accepts connections.
+
+        Raises:
+            PortInUseError, CredentialsError, ...: as the worker says why it cannot start.
+            WorkerError: it ended without saying so; the message shows the end of its log.
+        """
+        while True:
+            running = self.running
+            said = self._read_said()
+            if said is not None:
+                if said.get("ready") is True:
+                    return
+                cls = error_classes().get(str(said.get("error")), WorkerError)
+                raise cls(f"{self.role} cannot start: {said.get('message')}")
+            if not running:
+                raise self.ended()
+            if time.monotonic() >= deadline:
+                raise DeadlineError(
+                    f"{self.role} at {self.address} did not start in time. Start again with a longer timeout."
+                    + self._last_words()
+                )
+            yield from pause(LOOK_AGAIN, deadline)
+
+    def _read_said(self) -> dict[str, Any] | None:
+        """The one line of JSON on its standard output, once it is whole."""
+        with contextlib.suppress(OSError, ValueError):
+            line, end, _ = self._said.read_text(encoding="utf-8").partition("\n")
+            found = json.loads(line) if end else None
+            if isinstance(found, dict):
+                return found
+        return None
+
+    def ended(self) -> SyfrError:
+        """The error that says how it ended."""
+        return WorkerError(
+            f"{self.role} at {self.address} has ended (exit status {self._process.returncode}). "
+            f"Start the cluster again.{self._last_words()}"
+        )
+
+    def _last_words(self) -> str:
+        try:
+            lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
+        except OSError:
+            lines = []
+        return "".join(["\nIts log ends:", *(f"\n  {line}" for line in lines)]) if lines else ""
+
+    def stopping(self) -> Steps[None]:
+        """End the process: ask by closing its standard input, and insist after a while."""
+        if self._process.stdin is not None:
+            _close(self._process.stdin)
+        deadline = time.monotonic() + GRACE
+        while self.running and time.monotonic() < deadline:
+            yield from pause(LOOK_AGAIN, deadline)
+        self.kill()
+
+    def kill(self) -> None:
+        """End the process at once."""
+        self._finish()
+
+    def remove_files(self) -> None:
+        """Delete its log."""
+        for path in (self.log, self._said):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None:
+        _close(process.stdin)
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+
+
+def _close(pipe: IO[bytes]) -> None:
+    with contextlib.suppress(OSError):
+        pipe.close()
+
+
+def _fresh(path: Path) -> IO[bytes]:
+    """An empty private file in the place of an older one."""
+    path.unlink(missing_ok=True)
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+
+
+def _own_group() -> dict[str, Any]:
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
+    return {"start_new_session": True}

@@ -1,0 +1,177 @@
+"""A client's session with the three workers: masked inputs out, parts of the answers back.
+
+The session draws two seeds. server0 and the dealer know the first, server1 and the dealer the second; the masks of
+every row follow from them, so the workers prepare rows before the client has chosen an input. A row is masked once:
+what failed is asked again with new rows.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from syfr.errors import DeadlineError, ProtocolError, SyfrError
+from syfr.identity import SERVERS
+from syfr.link import Frame
+from syfr.program import Program
+from syfr.protocol import output, sharing
+from syfr.remote import Remote
+from syfr.ring.fixedpoint import Words
+from syfr.ring.packing import pack_elements
+from syfr.tasks import Steps, Wait, together
+
+ANSWERING = SERVERS[:2]
+"""server0 and server1 take masked inputs and give the two parts of an answer."""
+
+SESSION_BYTES = 16
+
+
+@dataclass
+class Pending:
+    """A query that was sent.
+
+    Attributes:
+        start, rows: its rows, counted through the session.
+        parts: what server0 and server1 have answered.
+        clock: message delays between workers until the answer.
+    """
+
+    start: int
+    rows: int
+    masked: Words = field(repr=False)
+    parts: dict[str, NDArray[np.uint32]] = field(default_factory=dict, repr=False)
+    clock: int = 0
+    error: SyfrError | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more is to come."""
+        return self.error is not None or len(self.parts) == len(ANSWERING)
+
+
+class Session:
+    """One session with one model.
+
+    Args:
+        remotes: open connections to the three workers; they belong to the session.
+        model: the model's number.
+        rows: rows of one request.
+    """
+
+    def __init__(self, remotes: Mapping[str, Remote], model: str, program: Program, rows: int) -> None:
+        self.remotes, self.program = dict(remotes), program
+        self._model, self._rows = model, rows
+        self._number = os.urandom(SESSION_BYTES)
+        self._seeds = sharing.fresh_seeds()
+        self._next_row = 0
+        self._pending: dict[int, Pending] = {}
+        for role, remote in self.remotes.items():
+            remote.received = lambda frame, role=role: self._take(role, frame)
+
+    def __repr__(self) -> str:
+        return f"Session(model={self._model}, rows={self._next_row}, seeds=<REDACTED>)"
+
+    @property
+    def usable(self) -> bool:
+        """Whether all three connections stand, as far as is known."""
+        return all(remote.open for remote in self.remotes.values())
+
+    @property
+    def traffic(self) -> tuple[int, int]:
+        """Bytes sent to and received from all workers."""
+        counts = [remote.traffic for remote in self.remotes.values()]
+        return sum(sent for sent, _ in counts), sum(received for _, received in counts)
+
+    def opening(self, deadline: float) -> Steps[None]:
+        """Make the session known to the three workers, each with the seeds it may have."""
+        seeds = {"server0": self._seeds[:1], "server1": self._seeds[1:], "server2": self._seeds}
+        yield from together(
+            [
+                remote.asking(
+                    "open", deadline, session=self._number, model=self._model, rows=self._rows, seeds=list(seeds[role])
+                )
+                for role, remote in self.remotes.items()
+            ]
+        )
+
+    def refresh(self) -> None:
+        """Notice connections that have ended; raises the first error found."""
+        for remote in self.remotes.values():
+            remote.read()
+
+    def send(self, x: NDArray[np.float64]) -> Pending:
+        """Mask a batch with masks that were never used and send it to server0 and server1."""
+        start, rows = self._next_row, x.shape[0]
+        self._next_row += rows
+        masked = sharing.mask_input(self.program.precision.encode(x), self._seeds, start)
+        pending = self._pending[start] = Pending(start, rows, masked)
+        packed = pack_elements(masked).reshape(rows, -1)
+        meta = {"session": self._number, "start": start, "rows": rows}
+        for role in ANSWERING:
+            self.remotes[role].send(Frame("query", meta, [packed]))
+        return pending
+
+    def collecting(self, pending: Pending, deadline: float) -> Steps[NDArray[np.float64]]:
+        """Wait for both parts of an answer and add them; raises what a worker says if the query failed."""
+        try:
+            while True:
+                self.refresh()
+                if pending.done:
+                    break
+                if time.monotonic() >= deadline:
+                    raise self._late(pending)
+                yield Wait(list(self.remotes.values()), deadline)
+        finally:
+            self._pending.pop(pending.start, None)
+        if pending.error is not None:
+            raise pending.error
+        first, second = (pending.parts[role] for role in ANSWERING)
+        return output.combine(first, second, self.program.precision)
+
+    def forget(self, queries: Iterable[Pending]) -> None:
+        """Wait no longer for these queries; what is still answered is left alone."""
+        for pending in queries:
+            self._pending.pop(pending.start, None)
+
+    def _late(self, pending: Pending) -> SyfrError:
+        silent = [self.remotes[role].name for role in ANSWERING if role not in pending.parts]
+        return DeadlineError(
+            f"The answer did not come in time: {' and '.join(silent)} did not answer. "
+            "Try again with a longer timeout, and look whether all three workers run."
+        )
+
+    def _take(self, role: str, frame: Frame) -> None:
+        """An answer or a failure, of a query that is waited for; others are late and left alone."""
+        meta = frame.meta
+        start = meta.get("start")
+        pending = self._pending.get(start) if isinstance(start, int) else None
+        if pending is None or meta.get("session") != self._number:
+            return
+        if frame.kind == "failed":
+            pending.error = pending.error or self.remotes[role].rebuilt(meta)
+        elif frame.kind == "answer" and role in ANSWERING and role not in pending.parts:
+            self._take_part(role, frame, pending)
+
+    def _take_part(self, role: str, frame: Frame, pending: Pending) -> None:
+        shape = (pending.rows, *self.program.output_shape)
+        right = len(frame.arrays) == 1 and frame.arrays[0].shape == shape and frame.arrays[0].dtype == np.uint32
+        clock = frame.meta.get("clock")
+        if not right or not isinstance(clock, int):
+            pending.error = ProtocolError(
+                f"{self.remotes[role].name} gave an answer of another form than the model's. "
+                "Use one version of syfr for all workers and clients."
+            )
+            return
+        pending.parts[role] = frame.arrays[0]
+        pending.clock = max(pending.clock, clock)
+
+    def close(self) -> None:
+        """Close the session and its connections without waiting."""
+        for remote in self.remotes.values():
+            remote.tell("close", session=self._number)
+            remote.close()
