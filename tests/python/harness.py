@@ -117,7 +117,7 @@ def run_relu(precision: Precision, z0: Words, z1: Words, draws: Draws) -> Outcom
         {
             Role.SERVER0: lambda channel: relu.online(channel, transcript(), 3, precision, ready0, z0),
             Role.SERVER1: lambda channel: relu.online(channel, transcript(), 3, precision, ready1, z1),
-            DEALER: lambda channel: relu.online_dealer(channel, 3, precision, kept, shape),
+            DEALER: lambda channel: relu.online_dealer(channel, 3, precision, kept),
         }
     )
     return _outcome(results, message, record)

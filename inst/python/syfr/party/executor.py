@@ -46,8 +46,8 @@ async def run_server(
     raise ValueError("A program ends in an output step.")
 
 
-async def run_dealer(channel: Channel, program: Program, dealt: DealerBlock, rows: int) -> None:
+async def run_dealer(channel: Channel, program: Program, dealt: DealerBlock) -> None:
     """The dealer: answers every compare of the query."""
     for number, step in program.linear_steps():
         if step.then == "relu":
-            await relu.online_dealer(channel, number, program.precision, dealt[number], flat(step, rows))
+            await relu.online_dealer(channel, number, program.precision, dealt[number])

@@ -157,7 +157,7 @@ class MemoryCluster:
             )
             runs[role] = Run(work, channel)
         channel = network.channel(DEALER)
-        runs[DEALER] = Run(executor.run_dealer(channel, self.program, block[DEALER], rows), channel)
+        runs[DEALER] = Run(executor.run_dealer(channel, self.program, block[DEALER]), channel)
         return runs
 
 

@@ -175,7 +175,7 @@ class Queries:
                 return
             channel = LinkChannel(self._role, self._links, place, len(query.runs))
             query.begun_until += rows
-            self._run(session, query, Run(executor.run_dealer(channel, session.model.program, dealt, rows), channel))
+            self._run(session, query, Run(executor.run_dealer(channel, session.model.program, dealt), channel))
 
     # ---- the end ----
 

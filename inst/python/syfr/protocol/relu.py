@@ -5,8 +5,7 @@ server0 and server1 hold additive shares of z + 2^f - 1 (scale 2f) and want ReLU
 1. *Truncate, then swap.* Each reduces its share modulo 2^k, shifts it right by f and adds R_i; both learn
    C = Z + R modulo 2^kappa, the dealer knows R. With p the top bit of R, and C', R' what is below the top bits:
    sign(Z) = C_top xor p xor [C' < R'], and for Z >= 0: Z = C + G·p - R with G = 2^kappa·(1 - C_top).
-2. *Private compare* (see ring/compare.py). The dealer has dealt shares of [digit of R' > v]; it receives blinded
-   digits and learns beta' = [C' < R'] xor beta, a uniform bit.
+2. *Private compare* (compare.py): the dealer learns beta' = [C' < R'] xor beta, a uniform bit.
 3. *Answer.* The dealer sends both T = p xor beta' xor tau, with tau a fresh bit of its own, which hides the sign.
 4. *Swap y + lambda'*, the masked value that the next layer reads.
 
@@ -21,13 +20,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from syfr.protocol.channel import Array, Channel, Like, bits_like, pack_bits, unpack_bits
+from syfr.protocol import compare
+from syfr.protocol.channel import Array, Channel, Like
 from syfr.protocol.cost import Cost
-from syfr.protocol.roles import DEALER, Role
+from syfr.protocol.roles import Role
 from syfr.protocol.transcript import DIGEST_BYTES, Transcript
-from syfr.ring.compare import add_selected, any_zero_digit, blinded_words, masked_quotient, threshold_shares
+from syfr.ring.compare import add_selected, masked_quotient
 from syfr.ring.fixedpoint import WIRE_BYTES, Precision, Words
-from syfr.ring.packing import pack_digits, pack_elements, unpack_digits, unpack_elements
+from syfr.ring.packing import pack_elements, unpack_elements
 from syfr.ring.streams import Bytes, Source
 
 Packed = NDArray[np.uint32]
@@ -37,24 +37,17 @@ DEALT = 5
 
 
 @dataclass(frozen=True, repr=False)
-class Prepared:
+class Prepared(compare.Prepared):
     """What server0 or server1 has ready for n values a row; all arrays have the rows first.
 
     Attributes:
         mask: R_i, (rows, n).
-        thresholds: shares of [digit of R' > v], (rows, digits, thresholds, n).
         dealt: shares of p, R, tau, tau·R, tau·p, (rows, 5, n).
-        flip, multipliers, masks, rotation: beta, s, g and the rotation, common to server0 and server1.
         next_mask: lambda'_i of the result, (rows, n).
     """
 
     mask: Packed
-    thresholds: Bytes
     dealt: Words
-    flip: Bytes
-    multipliers: Bytes
-    masks: Bytes
-    rotation: Bytes
     next_mask: Words
 
 
@@ -67,13 +60,8 @@ class Dealt:
 
 def cost(values: int, precision: Precision) -> Cost:
     """For one row of ``values`` values; the hashes of the two swaps are counted once a query in :func:`hash_bytes`."""
-    swap = 4 + WIRE_BYTES
-    words = 4
-    return Cost(
-        delays=4,
-        online_bytes=2 * values * (swap + words) + 2 * -(-values // 8),
-        preprocessing_bytes=values * (4 * precision.thresholds + WIRE_BYTES * DEALT),
-    )
+    swaps = Cost(2, 2 * values * (4 + WIRE_BYTES), values * WIRE_BYTES * DEALT)
+    return swaps + compare.cost(values, precision)
 
 
 def hash_bytes() -> int:
@@ -94,22 +82,15 @@ def deal(
     top = (total >> np.uint32(kappa - 1)).astype(np.uint8)
     tau = own.below("tau", shape, 2)
     below_top = total & np.uint32((1 << (kappa - 1)) - 1)
-    shares = threshold_shares(
-        below_top, _draw_thresholds(with0, shape, precision), precision.digit_bits, precision.modulus
-    )
+    thresholds = compare.deal(below_top, kappa - 1, precision, with0)
     r, p, t = (array.astype(np.uint64) for array in (total, top, tau))
     dealt = np.stack([p, r, t, t * r, t * p], axis=1) - _draw_dealt(with0, shape)
-    message: list[Array] = [pack_digits(shares, precision.modulus), pack_elements(dealt).reshape(shape[0], -1)]
-    return Dealt(top ^ tau), message
+    return Dealt(top ^ tau), [thresholds, pack_elements(dealt).reshape(shape[0], -1)]
 
 
 def dealt_like(shape: tuple[int, int], precision: Precision) -> list[Like]:
     """The arrays that :func:`deal` sends."""
-    rows, size = shape
-    return [
-        Like("uint32", (rows, precision.thresholds, size)),
-        Like("uint8", (rows, WIRE_BYTES * DEALT * size)),
-    ]
+    return [compare.dealt_like(shape, precision), Like("uint8", (shape[0], WIRE_BYTES * DEALT * shape[1]))]
 
 
 def prepare(
@@ -121,33 +102,19 @@ def prepare(
     message: Sequence[Array] | None,
 ) -> Prepared:
     """The part of server0 (``message`` is None) or server1 (what the dealer sent)."""
-    mask = _draw_mask(with_dealer, shape, precision.truncated_bits)
+    kappa = precision.truncated_bits
+    mask = _draw_mask(with_dealer, shape, kappa)
+    thresholds = None if message is None else message[0]
+    comparing = compare.prepare(shape, kappa - 1, precision, with_dealer, with_partner, thresholds)
     if message is None:
-        thresholds = _draw_thresholds(with_dealer, shape, precision)
         dealt = _draw_dealt(with_dealer, shape)
     else:
-        thresholds = unpack_digits(message[0], precision.digits, precision.modulus)
         dealt = unpack_elements(message[1].reshape(-1), (shape[0], DEALT, shape[1]))
-    per_digit = (shape[0], precision.digits, shape[1])
-    return Prepared(
-        mask=mask,
-        thresholds=thresholds,
-        dealt=dealt,
-        flip=with_partner.below("flip", shape, 2),
-        multipliers=with_partner.below("multipliers", per_digit, precision.modulus - 1, start=1),
-        masks=with_partner.below("masks", per_digit, precision.modulus),
-        rotation=with_partner.below("rotation", shape, precision.digits),
-        next_mask=next_mask,
-    )
+    return Prepared(**comparing, mask=mask, dealt=dealt, next_mask=next_mask)
 
 
 def _draw_mask(with_dealer: Source, shape: tuple[int, int], kappa: int) -> Packed:
     return with_dealer.integers("R", shape, kappa)
-
-
-def _draw_thresholds(with_dealer: Source, shape: tuple[int, int], precision: Precision) -> Bytes:
-    planes = (shape[0], precision.digits, precision.thresholds, shape[1])
-    return with_dealer.below("thresholds", planes, precision.modulus)
 
 
 def _draw_dealt(with_dealer: Source, shape: tuple[int, int]) -> Words:
@@ -163,22 +130,9 @@ async def online(
     mine = masked_quotient(z, ready.mask, precision.fraction_bits, precision.value_bits)
     opened = mine + await transcript.swap(channel, (number, "opened"), mine)
     opened &= np.uint32((1 << kappa) - 1)
-    words = blinded_words(
-        opened & np.uint32((1 << (kappa - 1)) - 1),
-        first,
-        ready.thresholds,
-        ready.flip,
-        ready.multipliers,
-        ready.masks,
-        ready.rotation,
-        precision.digit_bits,
-        precision.modulus,
-    )
-    channel.send(DEALER, (number, "compare"), words)
     transcript.absorb(opened)
-    (packed,) = await channel.receive(DEALER, (number, "answer"), bits_like(opened.shape))
-    transcript.absorb(packed)
-    answer = unpack_bits(packed, opened.shape[1])
+    below_top = opened & np.uint32((1 << (kappa - 1)) - 1)
+    answer = await compare.online(channel, transcript, number, precision, ready, below_top)
     share = add_selected(opened, answer, ready.flip, ready.dealt, first, kappa, ready.next_mask)
     return await swap_masked(channel, transcript, number, share)
 
@@ -194,15 +148,6 @@ async def swap_masked(channel: Channel, transcript: Transcript, number: int, sha
     return masked
 
 
-async def online_dealer(
-    channel: Channel, number: int, precision: Precision, ready: Dealt, shape: tuple[int, int]
-) -> None:
-    """The dealer: find the zeros of the blinded digits and answer with one masked bit a value."""
-    like = Like("uint32", shape)
-    (left,) = await channel.receive(Role.SERVER0, (number, "compare"), like)
-    (right,) = await channel.receive(Role.SERVER1, (number, "compare"), like)
-    found = any_zero_digit(left, right, precision.digits, precision.modulus)
-    answer = pack_bits(found ^ ready.answer_mask)
-    for server in (Role.SERVER0, Role.SERVER1):
-        channel.send(server, (number, "answer"), answer)
-
+async def online_dealer(channel: Channel, number: int, precision: Precision, ready: Dealt) -> None:
+    """The dealer's two delays."""
+    await compare.online_dealer(channel, number, precision.truncated_bits - 1, precision, ready.answer_mask)
