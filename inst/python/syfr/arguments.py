@@ -138,7 +138,7 @@ def _check_values(array: NDArray[np.float64], program: Program, name: str) -> No
 def _whole(value: object, name: str) -> int:
     if isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_)):
         number = float(value)
-        if number == math.floor(number) and abs(number) < 2**53:
+        if number.is_integer() and abs(number) < 2**53:
             return int(number)
     raise InputTypeError(f"{name} is {_shown(value)}. Give a whole number.")
 

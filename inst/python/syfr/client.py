@@ -31,7 +31,7 @@ from syfr.errors import (
 )
 from syfr.identity import SERVERS, Bundle
 from syfr.program import Program
-from syfr.protocol import relu, truncation
+from syfr.protocol import lift, relu, truncation
 from syfr.remote import Remote
 from syfr.ring.fixedpoint import WIRE_BYTES
 from syfr.session import ANSWERING, Pending, Session
@@ -149,7 +149,8 @@ class Client:
     def querying(self, x: object, timeout: float = 60.0) -> Task[Floats]:
         """The model's predictions for a batch.
 
-        Up to 256 rows are sent as one query, more in parts, with an event "answered" after each.
+        Up to 256 rows are sent as one query, more in parts, with an event "answered" after each; ``timeout`` is for
+        each part.
 
         Raises, at once:
             NotConnectedError: no model is connected.
@@ -162,28 +163,41 @@ class Client:
         model = self._model
 
         def work(emit: Emit) -> Steps[Floats]:
-            session = yield from self._ready(model, time.monotonic() + seconds)
-            return (yield from self._answers(session, batch, seconds, emit))
+            try:
+                session = yield from self._ready(model, time.monotonic() + seconds)
+                return (yield from self._answers(session, batch, seconds, emit))
+            except NotConnectedError:
+                # The workers have ended the session, as when a link between them was lost: once more in a new one.
+                session = yield from self._ready(model, time.monotonic() + seconds)
+                return (yield from self._answers(session, batch, seconds, emit))
 
         return Task(work)
 
     def _ready(self, model: Found, deadline: float) -> Steps[Session]:
-        """The session, a new one if the workers have closed the last."""
-        if self._session is not None:
-            try:
-                self._session.refresh()
-            except SyfrError:
-                self._session.close()
-            if self._session.usable:
-                return self._session
+        """The session, a new one if the connections of the last were lost."""
+        if (usable := self._usable()) is not None:
+            return usable
         remotes = yield from self._remotes(deadline)
-        self._session = Session(remotes, model.number, model.program, self._rows)
+        fresh = Session(remotes, model.number, model.program, self._rows)
         try:
-            yield from self._session.opening(deadline)
+            yield from fresh.opening(deadline)
         except BaseException:
             _close(remotes)
             raise
-        return self._session
+        if (usable := self._usable()) is not None:  # another query has opened one meanwhile
+            fresh.close()
+            return usable
+        self._session = fresh
+        return fresh
+
+    def _usable(self) -> Session | None:
+        if self._session is None:
+            return None
+        try:
+            self._session.refresh()
+        except SyfrError:
+            self._session.close()
+        return self._session if self._session.usable else None
 
     def _answers(self, session: Session, batch: Floats, timeout: float, emit: Emit) -> Steps[Floats]:
         began, before = time.monotonic(), session.traffic
@@ -354,7 +368,8 @@ def _info(model: Found, rows: int) -> dict[str, Any]:
 def program_delays(program: Program) -> int:
     """Message delays between workers for one query, as the operations declare them."""
     delays = {"relu": relu.cost(1, program.precision).delays, "truncate": truncation.cost(1).delays, "output": 0}
-    return sum(delays[step.then] for _, step in program.linear_steps())
+    lifted = 0 if program.input_bits is None else lift.cost(1, program.precision).delays
+    return lifted + sum(delays[step.then] for _, step in program.linear_steps())
 
 
 def _listed(models: list[Found]) -> str:

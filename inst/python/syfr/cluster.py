@@ -58,12 +58,14 @@ class TFECluster:
     ) -> None:
         if server2 is not None and crypto_provider is not None:
             raise InputTypeError("server2 and crypto_provider name the same worker. Give one of them.")
-        self.workers: dict[str, Described] = {}
+        workers: list[Described] = []
         for role, worker in zip(SERVERS, (server0, server1, server2 or crypto_provider), strict=True):
             if worker is None or not hasattr(worker, "host") or not hasattr(worker, "auto_managed"):
                 raise InputTypeError(f"{role} is not a worker. Give three workers made by TFEWorker().")
-            self.workers[role] = worker
-        self._addresses = complete_addresses(SERVERS, [worker.host for worker in self.workers.values()])
+            workers.append(worker)
+        self.workers = tuple(workers)
+        self._auto_managed = frozenset(role for role, worker in zip(SERVERS, workers, strict=True) if worker.auto_managed)
+        self._addresses = complete_addresses(SERVERS, [worker.host for worker in workers])
         self._given = None if credentials is None else path_argument(credentials, "credentials")
         self._passing = self._given is None and None in self._addresses.values()
         self._managed: dict[str, ManagedWorker] = {}
@@ -112,7 +114,7 @@ class TFECluster:
         """Raise InputTypeError when a managed worker is on another machine."""
         for role, address in self.addresses.items():
             host, _ = split_address(address)
-            if self.workers[role].auto_managed and not is_local(host):
+            if role in self._auto_managed and not is_local(host):
                 raise InputTypeError(
                     f"{role} at {address} is not on this machine, so it cannot be started from here. "
                     "Describe it with auto_managed = false, and start it there with the command that is then shown."
@@ -123,12 +125,11 @@ class TFECluster:
         self.check_hosts()
         addresses, directory = self.addresses, self.directory
         if self._passing and not directory.exists():
-            weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)
+            weakref.finalize(self, _remove, directory)
         bundle = self._make_credentials(directory).bundle("owner")
         write_config(addresses, directory)
-        managed = frozenset(role for role, worker in self.workers.items() if worker.auto_managed)
         deadline = time.monotonic() + timeout
-        start = Start(addresses, managed, directory, self._given is None, bundle, emit, deadline, library_path)
+        start = Start(addresses, self._auto_managed, directory, self._given is None, bundle, emit, deadline, library_path)
         remotes = yield from start.running()
         self._close_remotes()
         self._remotes, self._managed = remotes, start.workers
@@ -166,7 +167,7 @@ class TFECluster:
                 self._remotes[role] = fresh
         return dict(self._remotes)
 
-    def asking(
+    def ask_all(
         self,
         call: str,
         deadline: float,
@@ -282,11 +283,18 @@ class TFECluster:
         if not everything or not managed:
             return
         if self._passing:
-            shutil.rmtree(self.directory, ignore_errors=True)
+            _remove(self.directory)
         else:
             with contextlib.suppress(OSError):
                 (run_directory(self.directory) / CONFIG).unlink(missing_ok=True)
                 run_directory(self.directory).rmdir()
+
+
+def _remove(directory: Path) -> None:
+    """Remove the directory of a cluster that nobody else can know, and the lock beside it."""
+    shutil.rmtree(directory, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        directory.with_name(f".{directory.name}.lock").unlink()
 
 
 def _remedy(report: Mapping[str, Any]) -> str:

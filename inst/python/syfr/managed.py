@@ -12,9 +12,10 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -51,17 +52,24 @@ def child_environment(library_path: str | None = None) -> dict[str, str]:
     """This environment, with this syfr first on Python's path.
 
     Args:
-        library_path: a directory to search first for shared libraries. R puts its own first, where a Python may find
-            another libpython than its own; SYFR_LIBRARY_PATH says the same.
+        library_path: a directory to search first for shared libraries; by default SYFR_LIBRARY_PATH, and inside R that
+            of this Python's own libpython: R puts its directories first, where another one may be found.
     """
     environment = dict(os.environ)
     bundled = str(Path(syfr.__file__).resolve().parents[1])
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [bundled, environment.get("PYTHONPATH")]))
-    library_path = library_path or environment.get("SYFR_LIBRARY_PATH")
+    library_path = library_path or environment.get("SYFR_LIBRARY_PATH") or _own_library(environment)
     if library_path:
         known = environment.get("LD_LIBRARY_PATH")
         environment["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, [library_path, known]))
     return environment
+
+
+def _own_library(environment: Mapping[str, str]) -> str | None:
+    directory, name = sysconfig.get_config_var("LIBDIR"), sysconfig.get_config_var("INSTSONAME")
+    if "R_HOME" in environment and directory and name and (Path(directory) / name).exists():
+        return str(directory)
+    return None
 
 
 class ManagedWorker:

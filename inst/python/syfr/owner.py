@@ -76,7 +76,7 @@ class SharedModel:
     def _watch(self, requests: int | None, emit: Emit) -> Steps[int]:
         shown = 0
         while True:
-            replies = yield from self.cluster.asking("status", time.monotonic() + CALL_SECONDS)
+            replies = yield from self.cluster.ask_all("status", time.monotonic() + CALL_SECONDS)
             states = [self._state(reply) for reply in replies.values()]
             served = min(int(state["served"]) for state in states)
             if served > shown:
@@ -106,7 +106,7 @@ class SharedModel:
         return self.cluster.stopping()
 
     def _call(self, call: str, **fields: object) -> Steps[None]:
-        yield from self.cluster.asking(call, time.monotonic() + CALL_SECONDS, None, None, model=self.number, **fields)
+        yield from self.cluster.ask_all(call, time.monotonic() + CALL_SECONDS, None, None, model=self.number, **fields)
 
 
 def sharing(
@@ -161,7 +161,7 @@ def _send(shared: SharedModel, imported: Imported, timeout: float) -> Steps[None
     seeds = {role: {"seeds": list(part.seeds)} for role, part in parts.items()}
     arrays = {role: _arrays(part) for role, part in parts.items()}
     try:
-        yield from shared.cluster.asking("share", time.monotonic() + timeout, seeds, arrays, **same)
+        yield from shared.cluster.ask_all("share", time.monotonic() + timeout, seeds, arrays, **same)
     except BaseException:
         shared.cluster.tell("drop", model=shared.number)
         raise

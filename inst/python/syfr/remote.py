@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,7 +27,7 @@ from syfr.identity import Bundle
 from syfr.link import Connection, Frame, Limits
 from syfr.tasks import Steps, Wait
 
-LIMITS = Limits(header=1 << 24, body=1 << 28)
+LIMITS = Limits(header=1 << 24, body=1 << 28, unsent=1 << 32)
 LONGEST_MESSAGE = 1000
 
 Arrays = Sequence[NDArray[Any]]
@@ -99,6 +100,7 @@ class Remote:
         except OSError as error:
             sock.close()
             raise self._named(ClosedError("The connection was closed by the other end.")) from error
+        weakref.finalize(self, self._connection.close).atexit = False
         try:
             yield from self._handshake(self._connection, deadline)
         except BaseException:
