@@ -17,7 +17,7 @@ def evaluate(program: Program, weights: Mapping[int, Weights], x: ArrayLike) -> 
 
 def values(program: Program, weights: Mapping[int, Weights], x: ArrayLike) -> list[Floats]:
     """The input and the value of every step, after its relu."""
-    found = [np.asarray(x, np.float64)]
+    found = [np.asarray(x, np.float64) * program.input_scale]
     program.check_rows(found[0].shape)
     for number, step in enumerate(program.steps):
         value = found[step.source]

@@ -81,15 +81,10 @@ def limit(precision: Precision, then: str) -> float:
 
 
 def _input(program: Program) -> Interval:
-    precision, largest = program.precision, max(map(abs, program.input_range))
-    if not largest < 2.0 ** (precision.value_bits - 1 - precision.fraction_bits):
-        raise RangeCheckError(
-            f"The input_range reaches {largest:.6g}, which does not fit {precision.value_bits} bits. "
-            "Declare a tighter input_range and rescale the input before the query."
-        )
+    precision = program.precision
     low, high = (
-        precision.decode(precision.encode(np.full(program.input_shape, end, np.float64)))
-        for end in program.input_range
+        precision.decode(precision.encode(np.full(program.input_shape, end * program.input_scale)))
+        for end in program.legal_range
     )
     return low, high
 
@@ -136,7 +131,7 @@ def _apply(row: Floats, kernel: Floats, geometry: Geometry | None) -> Floats:
 
 
 def _message(bound: Bound, program: Program) -> str:
-    low, high = program.input_range
+    low, high = program.legal_range
     message = (
         f"Layer '{bound.layer}' can reach {bound.magnitude:.6g} for inputs from {low:g} to {high:g}; "
         f"with {program.precision.fraction_bits} fraction bits, magnitudes below {bound.largest:.6g} fit. "

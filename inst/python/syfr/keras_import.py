@@ -8,15 +8,15 @@ is walked back along it, from the output to the input.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from syfr.errors import InputTypeError, ValueRangeError
 from syfr.folding import lower
 from syfr.keras_layers import Call, Head, KerasObject, convert, keras_class, refuse
 from syfr.operations import Operation, Weights
-from syfr.program import Program, Shape
+from syfr.program import Linear, Program, Shape
 from syfr.ring.fixedpoint import Precision
 
 __all__ = ["Imported", "Weights", "import_model"]
@@ -31,7 +31,11 @@ class Imported:
 
 
 def import_model(
-    model: KerasObject, *, precision: Precision | None = None, input_range: tuple[float, float] = (0.0, 1.0)
+    model: KerasObject,
+    *,
+    precision: Precision | None = None,
+    input_range: tuple[float, float] = (0.0, 1.0),
+    untrusted_clients: bool = False,
 ) -> Imported:
     """Turn a built Keras model, a chain of layers with one input and one output, into a Program and weights.
 
@@ -57,9 +61,23 @@ def import_model(
         input_range=(low, high),
         head=head,
         rows=None if rows is None else int(rows),
+        untrusted_clients=untrusted_clients,
     )
     program.check()
-    return Imported(program, weights)
+    return Imported(program, _for_scaled_input(program, weights))
+
+
+def _for_scaled_input(program: Program, weights: Mapping[int, Weights]) -> dict[int, Weights]:
+    """The weights with the scale of the input taken out of every layer that reads it."""
+    reads_input = {0}
+    scaled = dict(weights)
+    for number, step in enumerate(program.steps):
+        if step.source in reads_input:
+            if isinstance(step, Linear):
+                scaled[number] = replace(weights[number], kernel=weights[number].kernel / program.input_scale)
+            else:
+                reads_input.add(number + 1)
+    return scaled
 
 
 def _operations(calls: Sequence[Call]) -> tuple[list[Operation], str]:

@@ -15,15 +15,18 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import msgpack
+import numpy as np
+from numpy.typing import NDArray
 
 from syfr.errors import ProtocolError, ShapeError
-from syfr.ring.fixedpoint import Precision
+from syfr.ring.fixedpoint import MAX_COMPARED_BITS, Precision, Words
 
 Shape = tuple[int, ...]
 
 MAX_STEPS = 2_000
 MAX_ELEMENTS = 1 << 28
 THEN = ("relu", "truncate", "output")
+MAX_INPUT = 1e9
 HEADS = ("linear", "softmax", "sigmoid")
 
 
@@ -138,6 +141,7 @@ class Program:
         input_range: smallest and largest value of the input for which the ranges were checked.
         head: what the client applies to the opened output: "linear" (nothing), "softmax" or "sigmoid".
         rows: rows of one request when the model fixes its batch size, else None.
+        untrusted_clients: whether inputs are lifted from a small ring, so that every message is a legal input.
     """
 
     input_shape: Shape
@@ -146,11 +150,57 @@ class Program:
     input_range: tuple[float, float] = (0.0, 1.0)
     head: str = "linear"
     rows: int | None = None
+    untrusted_clients: bool = False
+
+    @property
+    def input_scale(self) -> float:
+        """What an input is multiplied by before it is encoded: the power of two that brings the range into [-1, 1].
+
+        The first weights are divided by it, so that both are held with as many bits as the format has.
+        """
+        return 2.0 ** -math.ceil(math.log2(max(map(abs, self.input_range))))
+
+    @property
+    def input_bits(self) -> int | None:
+        """Bits w of the ring in which an untrusted client masks its input; None for the ring of all values."""
+        if not self.untrusted_clients:
+            return None
+        low, high = self.input_range
+        return max(1, math.ceil(math.log2((high - low) * self.input_scale * 2.0**self.precision.fraction_bits)))
+
+    @property
+    def input_offset(self) -> int:
+        """What an encoded input is moved up by before it is masked in the ring of w bits."""
+        if not self.untrusted_clients:
+            return 0
+        return round(-self.input_range[0] * self.input_scale * 2.0**self.precision.fraction_bits)
+
+    @property
+    def legal_range(self) -> tuple[float, float]:
+        """Smallest and largest input that a client can send; without untrusted clients an honest one."""
+        if self.input_bits is None:
+            return self.input_range
+        unit = 2.0**-self.precision.fraction_bits / self.input_scale
+        return -self.input_offset * unit, ((1 << self.input_bits) - 1 - self.input_offset) * unit
+
+    def encode_input(self, x: NDArray[np.float64]) -> Words:
+        """A batch in fixed point, as the client masks it."""
+        encoded = self.precision.encode(np.asarray(x, np.float64) * self.input_scale)
+        if self.input_bits is None:
+            return encoded
+        largest = (1 << self.input_bits) - 1
+        moved = np.clip(encoded.view(np.int64) + self.input_offset, 0, largest)
+        return moved.view(np.uint64)
 
     @property
     def output_shape(self) -> Shape:
         """One row of the output."""
         return self.steps[-1].output_shape
+
+    @property
+    def compares(self) -> bool:
+        """Whether the dealer has a part in the online phase."""
+        return self.untrusted_clients or any(step.then == "relu" for _, step in self.linear_steps())
 
     def linear_steps(self) -> list[tuple[int, Linear]]:
         """The steps that have weights, with their numbers."""
@@ -163,8 +213,10 @@ class Program:
         _check_shapes("input", self.input_shape)
         self.precision.check()
         low, high = self.input_range
-        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        if not (low < high and max(abs(low), abs(high)) < MAX_INPUT and high - low > 1 / MAX_INPUT):
             raise ProtocolError(f"The input range must be two finite numbers in order, not {self.input_range}.")
+        if self.input_bits is not None and not 1 <= self.input_bits <= MAX_COMPARED_BITS:
+            raise ProtocolError(f"Inputs of {self.input_bits} bits cannot be lifted; at most {MAX_COMPARED_BITS}.")
         if self.head not in HEADS:
             raise ProtocolError(f"The output head '{self.head}' is unknown; known are {', '.join(HEADS)}.")
         if self.rows is not None and not 1 <= self.rows <= MAX_ELEMENTS:
@@ -200,6 +252,7 @@ class Program:
                 input_range=_pair(float(value) for value in _sequence(fields["input_range"], 2)),
                 head=_text(fields["head"]),
                 rows=None if fields["rows"] is None else _integer(fields["rows"]),
+                untrusted_clients=fields["untrusted_clients"] is True,
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ProtocolError("A program arrived that cannot be read; share the model again.") from error

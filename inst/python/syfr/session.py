@@ -108,7 +108,8 @@ class Session:
         """Mask a batch with masks that were never used and send it to server0 and server1."""
         start, rows = self._next_row, x.shape[0]
         self._next_row += rows
-        masked = sharing.mask_input(self.program.precision.encode(x), self._seeds, start)
+        encoded = self.program.encode_input(x)
+        masked = sharing.low_bits(sharing.mask_input(encoded, self._seeds, start), self.program.input_bits)
         pending = self._pending[start] = Pending(start, rows, masked)
         packed = pack_elements(masked).reshape(rows, -1)
         meta = {"session": self._number, "start": start, "rows": rows}

@@ -7,10 +7,11 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from syfr.party.preprocessing import DealerBlock, Layers, ServerBlock, flat
+from syfr.party.preprocessing import DealerBlock, Layers, ServerBlock, StepPrepared, flat, lift_number
 from syfr.program import Linear, Program
-from syfr.protocol import linear, output, relu, truncation
+from syfr.protocol import lift, linear, output, relu, truncation
 from syfr.protocol.channel import Channel
+from syfr.protocol.sharing import low_bits
 from syfr.protocol.transcript import Transcript
 from syfr.ring.fixedpoint import Words
 
@@ -26,13 +27,15 @@ async def run_server(
     """server0 and server1: from m to their part of the answer, (rows, *output shape). ``prepared`` is used up."""
     transcript.absorb(masked_input)
     rows = masked_input.shape[0]
+    if program.input_bits is not None:
+        masked_input = await _lift(channel, transcript, program, prepared, masked_input)
     values = [masked_input]
     for number, step in enumerate(program.steps):
         source = values[step.source]
         if not isinstance(step, Linear):
             values.append(source.reshape(rows, *step.output_shape))
             continue
-        ready = prepared[number]
+        ready = cast(StepPrepared, prepared[number])
         z = linear.online(step, layers[number], ready.offset, source)
         if step.then == "output":
             return await output.online(channel, transcript, number, program.precision, cast(Words, ready.after), z)
@@ -46,8 +49,31 @@ async def run_server(
     raise ValueError("A program ends in an output step.")
 
 
+async def _lift(
+    channel: Channel, transcript: Transcript, program: Program, prepared: ServerBlock, masked_input: Words
+) -> Words:
+    number = lift_number(program)
+    ready = cast(lift.Prepared, prepared[number])
+    flattened = low_bits(masked_input, program.input_bits).reshape(masked_input.shape[0], -1)
+    lifted = await lift.online(
+        channel,
+        transcript,
+        number,
+        program.input_bits or 0,
+        program.input_offset,
+        program.precision,
+        ready,
+        flattened,
+    )
+    return lifted.reshape(masked_input.shape)
+
+
 async def run_dealer(channel: Channel, program: Program, dealt: DealerBlock) -> None:
     """The dealer: answers every compare of the query."""
+    if program.input_bits is not None:
+        number = lift_number(program)
+        ready = cast(lift.Dealt, dealt[number])
+        await lift.online_dealer(channel, number, program.input_bits, program.precision, ready)
     for number, step in program.linear_steps():
         if step.then == "relu":
-            await relu.online_dealer(channel, number, program.precision, dealt[number])
+            await relu.online_dealer(channel, number, program.precision, cast(relu.Dealt, dealt[number]))

@@ -136,7 +136,8 @@ class MemoryCluster:
         if stop - start != rows:
             raise ValueError("A query in memory takes the rows of one preparation.")
         self._next_row = stop
-        masked = sharing.mask_input(self.program.precision.encode(x), self.seeds, start)
+        encoded = self.program.encode_input(x)
+        masked = sharing.low_bits(sharing.mask_input(encoded, self.seeds, start), self.program.input_bits)
         inputs = {role: tamper(role, masked) if tamper else masked for role in (Role.SERVER0, Role.SERVER1)}
         network = MemoryNetwork()
         runs = self._runs(network, block, inputs, start, rows)

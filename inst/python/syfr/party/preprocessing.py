@@ -16,11 +16,11 @@ import numpy as np
 from syfr.errors import ProtocolError
 from syfr.party.streams import Streams
 from syfr.program import Linear, Program
-from syfr.protocol import linear, output, relu, truncation
+from syfr.protocol import lift, linear, output, relu, truncation
 from syfr.protocol.channel import Array, Like
 from syfr.protocol.cost import Cost
 from syfr.protocol.roles import DEALER, Role
-from syfr.protocol.sharing import LayerShare
+from syfr.protocol.sharing import LayerShare, low_bits
 from syfr.ring.fixedpoint import Words
 
 Layers = Mapping[int, LayerShare]
@@ -35,8 +35,8 @@ class StepPrepared:
     after: relu.Prepared | truncation.Prepared | Words
 
 
-ServerBlock = dict[int, StepPrepared]
-DealerBlock = dict[int, relu.Dealt]
+ServerBlock = dict[int, StepPrepared | lift.Prepared]
+DealerBlock = dict[int, relu.Dealt | lift.Dealt]
 
 
 def step_cost(program: Program, step: Linear) -> Cost:
@@ -51,6 +51,19 @@ def flat(step: Linear, rows: int) -> tuple[int, int]:
     return rows, math.prod(step.output_shape)
 
 
+def lift_number(program: Program) -> int:
+    """The number under which the lift of the input goes: that of a step more than the program has."""
+    return len(program.steps)
+
+
+def program_cost(program: Program) -> Cost:
+    """Delays and bytes of one query of one row, hashes not counted."""
+    total = Cost() if program.input_bits is None else lift.cost(math.prod(program.input_shape), program.precision)
+    for _, step in program.linear_steps():
+        total += step_cost(program, step)
+    return total
+
+
 def deal_block(
     program: Program, layers: Layers, streams: Streams, input_mask: Words
 ) -> tuple[DealerBlock, list[Array]]:
@@ -63,6 +76,13 @@ def deal_block(
     precision = program.precision
     keeps: DealerBlock = {}
     message: list[Array] = []
+    if program.input_bits is not None:
+        number, shape = lift_number(program), (rows, math.prod(program.input_shape))
+        small = low_bits(input_mask, program.input_bits).reshape(shape)
+        with0 = streams.common(Role.SERVER0, number, "after")
+        keeps[number], arrays = lift.deal(small, program.input_bits, precision, with0, streams.own())
+        message.extend(arrays)
+        input_mask = _dealer_mask((rows, *program.input_shape), streams, number)
     masks = [input_mask]
     for number, step in enumerate(program.steps):
         mask = masks[step.source]
@@ -70,9 +90,9 @@ def deal_block(
             masks.append(mask.reshape(rows, *step.output_shape))
             continue
         message.append(linear.deal(step, layers[number], mask, streams.common(Role.SERVER0, number, "linear")))
-        masks.append(_dealer_mask(step, rows, streams, number))
         if step.then == "output":
-            continue
+            break
+        masks.append(_dealer_mask((rows, *step.output_shape), streams, number))
         with0, with1 = (streams.common(peer, number, "after") for peer in (Role.SERVER0, Role.SERVER1))
         if step.then == "relu":
             keeps[number], arrays = relu.deal(flat(step, rows), precision, with0, with1, streams.own())
@@ -82,10 +102,7 @@ def deal_block(
     return keeps, message
 
 
-def _dealer_mask(step: Linear, rows: int, streams: Streams, number: int) -> Words:
-    if step.then == "output":
-        return np.empty(0, np.uint64)
-    shape = (rows, *step.output_shape)
+def _dealer_mask(shape: tuple[int, ...], streams: Streams, number: int) -> Words:
     both = [streams.common(peer, number, "mask").elements("mask", shape) for peer in (Role.SERVER0, Role.SERVER1)]
     return both[0] + both[1]
 
@@ -93,6 +110,8 @@ def _dealer_mask(step: Linear, rows: int, streams: Streams, number: int) -> Word
 def dealt_like(program: Program, rows: int) -> list[Like]:
     """The arrays of a block that the dealer sends to server1."""
     expected: list[Like] = []
+    if program.input_bits is not None:
+        expected.extend(lift.dealt_like((rows, math.prod(program.input_shape)), program.precision))
     for _, step in program.linear_steps():
         expected.append(linear.dealt_like(step, rows))
         if step.then == "relu":
@@ -119,6 +138,8 @@ def prepare_block(
         raise ProtocolError("The dealer sent preprocessing of another shape than the program has.")
     arrays = None if message is None else iter(message)
     block: ServerBlock = {}
+    if program.input_bits is not None:
+        input_mask = _prepare_lift(program, role, block, rows, streams, arrays)
     masks = [input_mask]
     for number, step in enumerate(program.steps):
         mask = masks[step.source]
@@ -134,6 +155,19 @@ def prepare_block(
         block[number] = StepPrepared(offset, after)
         masks.append(next_mask)
     return block
+
+
+def _prepare_lift(
+    program: Program, role: Role, block: ServerBlock, rows: int, streams: Streams, arrays: Any
+) -> Words:
+    number = lift_number(program)
+    dealer, partner = (streams.common(peer, number, "after") for peer in (DEALER, role.partner))
+    next_mask = streams.common(DEALER, number, "mask").elements("mask", (rows, *program.input_shape))
+    shape = (rows, math.prod(program.input_shape))
+    message = None if arrays is None else [next(arrays), next(arrays)]
+    bits = program.input_bits or 0
+    block[number] = lift.prepare(shape, bits, program.precision, dealer, partner, next_mask.reshape(shape), message)
+    return next_mask
 
 
 def _prepare_after(
@@ -175,6 +209,8 @@ def row_bytes(program: Program) -> int:
     precision = program.precision
     small = precision.digits * (precision.thresholds + 2) + 6
     total = 1
+    if program.input_bits is not None:
+        total += math.prod(program.input_shape) * (small + 8 * (lift.DEALT + 1))
     for _, step in program.linear_steps():
         values = math.prod(step.output_shape)
         total += 8 * values

@@ -1,10 +1,10 @@
 """The private compare: server0 and server1 hold a public C, the dealer holds a mask R; nobody learns whether C < R.
 
 Two message delays. Ahead, the dealer deals shares modulo p of [digit of R > v] for every digit and every v but the
-largest. Online, server0 and server1 blind u (see ring/compare.py) with nonzero multipliers, masks, a rotation and a flip
-beta that they have in common and draw afresh for every value; the dealer finds whether a digit is zero, which tells it
-beta' = [C < R] xor beta, a uniform bit, and answers T = beta' xor what it masks it with. It is SecureNN's private compare
-(PoPETs 2019, section 4) in base 8, after Damgård, Geisler and Krøigaard (ACISP 2007).
+largest. Online, server0 and server1 blind u (see ring/compare.py) with nonzero multipliers, masks, a rotation and a
+flip beta that they have in common and draw afresh for every value; the dealer finds whether a digit is zero, which
+tells it beta' = [C < R] xor beta, a uniform bit, and answers T = beta' xor what it masks it with. It is SecureNN's
+private compare (PoPETs 2019, section 4) in base 8, after Damgård, Geisler and Krøigaard (ACISP 2007).
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _draw(with_dealer: Source, shape: Shape, bits: int, precision: Precision) ->
 async def online(
     channel: Channel, transcript: Transcript, number: int, precision: Precision, ready: Prepared, public: Packed
 ) -> Bytes:
-    """server0 and server1: T for C = ``public``, (rows, n). [C < R] is T xor beta xor what the dealer masked it with."""
+    """server0 and server1: T for C = ``public``, (rows, n). [C < R] is T xor beta xor the dealer's mask."""
     words = blinded_words(
         public,
         channel.role is Role.SERVER0,

@@ -130,6 +130,11 @@ def mask_input(encoded: Words, seeds: tuple[bytes, bytes], start: int) -> Words:
     return encoded + masks[0] + masks[1]
 
 
+def low_bits(masked: Words, bits: int | None) -> Words:
+    """A masked input in the ring of ``bits`` bits, or as it is."""
+    return masked if bits is None else masked & np.uint64((1 << bits) - 1)
+
+
 def fresh_seeds() -> tuple[bytes, bytes]:
     """The two input seeds of a client's session."""
     return fresh_key(), fresh_key()

@@ -25,6 +25,9 @@ DIGIT_BITS = 3
 MODULUS = 11
 """Shares of a digit's comparisons are taken modulo this prime, larger than the number of digits."""
 
+MAX_COMPARED_BITS = 27
+"""Nine digits of base 11 fit one 32-bit word."""
+
 
 @dataclass(frozen=True)
 class Precision:

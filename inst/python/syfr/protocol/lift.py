@@ -1,0 +1,107 @@
+"""Lifting an input from a ring of w bits, for clients that are not trusted: three message delays.
+
+In the ring of all values a client may send any number, and a huge one turns the signs of the first layer into bits of
+its weights. Here it sends m = x + lambda0 + lambda1 modulo 2^w, whose every value stands for a legal input. server0
+and server1 know m, the dealer knows R = lambda0 + lambda1 modulo 2^w, and x = m - R + 2^w·[m < R]: one compare, for
+which the dealer answers T = beta' xor tau. With a = T xor beta, [m < R] = a xor tau = a + (1 - 2a)·tau, linear in what was dealt.
+The result is a masked value in the ring of all values, under a mask of the workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from syfr.protocol import compare
+from syfr.protocol.channel import Array, Channel, Like
+from syfr.protocol.cost import Cost
+from syfr.protocol.relu import swap_masked
+from syfr.protocol.roles import Role
+from syfr.protocol.transcript import Transcript
+from syfr.ring.fixedpoint import WIRE_BYTES, Precision, Words
+from syfr.ring.packing import pack_elements, unpack_elements
+from syfr.ring.streams import Bytes, Source
+
+DEALT = 2
+"""Shares dealt for each value beside the comparisons: R and tau."""
+
+
+@dataclass(frozen=True, repr=False)
+class Prepared(compare.Prepared):
+    """What server0 or server1 has ready: shares of R and tau, (rows, 2, n), and lambda'_i of the result, (rows, n)."""
+
+    dealt: Words
+    next_mask: Words
+
+
+@dataclass(frozen=True, repr=False)
+class Dealt:
+    """What the dealer keeps: tau, (rows, n)."""
+
+    answer_mask: Bytes
+
+
+def cost(values: int, precision: Precision) -> Cost:
+    """For one row of ``values`` values, hashes not counted."""
+    return Cost(1, 2 * values * WIRE_BYTES, values * WIRE_BYTES * DEALT) + compare.cost(values, precision)
+
+
+def deal(mask: Words, bits: int, precision: Precision, with0: Source, own: Source) -> tuple[Dealt, list[Array]]:
+    """The dealer's part; ``mask`` is R, (rows, n)."""
+    shape = (mask.shape[0], mask.shape[1])
+    tau = own.below("tau", shape, 2)
+    thresholds = compare.deal(mask.astype(np.uint32), bits, precision, with0)
+    dealt = np.stack([mask, tau.astype(np.uint64)], axis=1) - with0.elements("dealt", (shape[0], DEALT, shape[1]))
+    return Dealt(tau), [thresholds, pack_elements(dealt).reshape(shape[0], -1)]
+
+
+def dealt_like(shape: tuple[int, int], precision: Precision) -> list[Like]:
+    """The arrays that :func:`deal` sends."""
+    return [compare.dealt_like(shape, precision), Like("uint8", (shape[0], WIRE_BYTES * DEALT * shape[1]))]
+
+
+def prepare(
+    shape: tuple[int, int],
+    bits: int,
+    precision: Precision,
+    with_dealer: Source,
+    with_partner: Source,
+    next_mask: Words,
+    message: Sequence[Array] | None,
+) -> Prepared:
+    """The part of server0 (``message`` is None) or server1 (what the dealer sent)."""
+    thresholds = None if message is None else message[0]
+    comparing = compare.prepare(shape, bits, precision, with_dealer, with_partner, thresholds)
+    size = (shape[0], DEALT, shape[1])
+    dealt = (
+        with_dealer.elements("dealt", size) if message is None else unpack_elements(message[1].reshape(-1), size)
+    )
+    return Prepared(**comparing, dealt=dealt, next_mask=next_mask)
+
+
+async def online(
+    channel: Channel,
+    transcript: Transcript,
+    number: int,
+    bits: int,
+    offset: int,
+    precision: Precision,
+    ready: Prepared,
+    masked: Words,
+) -> Words:
+    """server0 and server1: from m modulo 2^w, (rows, n), to the masked x - offset in the ring of all values."""
+    public = masked.astype(np.uint32)
+    a = await compare.online(channel, transcript, number, precision, ready, public) ^ ready.flip
+    wrapped = np.uint64(1 << bits)
+    signed = np.uint64(1) - (a.astype(np.uint64) << np.uint64(1))
+    share = ready.next_mask - ready.dealt[:, 0] + wrapped * (signed * ready.dealt[:, 1])
+    if channel.role is Role.SERVER0:
+        share += masked + wrapped * a - np.uint64(offset)
+    return await swap_masked(channel, transcript, number, share)
+
+
+async def online_dealer(channel: Channel, number: int, bits: int, precision: Precision, ready: Dealt) -> None:
+    """The dealer's two delays."""
+    await compare.online_dealer(channel, number, bits, precision, ready.answer_mask)
