@@ -16,10 +16,10 @@ from syfr.ring.fixedpoint import Precision
 
 def dense(kernel: list[list[float]], bias: list[float], layer: str = "dense", **of_program: object) -> tuple:  # type: ignore[type-arg]
     """A Program of one matrix product, and its weights."""
-    weights = Weights(np.array(kernel), np.array(bias))
-    rows, columns = weights.kernel.shape
+    rows, columns = np.shape(kernel)
     step = Linear(layer, 0, (rows, columns), (rows,), (columns,), "output")
-    return Program((rows,), (step,), **of_program), {0: weights}  # type: ignore[arg-type]
+    program = Program((rows,), (step,), **of_program)  # type: ignore[arg-type]
+    return program, {0: Weights(np.array(kernel) / program.input_scale, np.array(bias))}
 
 
 def test_a_bound_is_reached() -> None:

@@ -3,8 +3,8 @@
 In the ring of all values a client may send any number, and a huge one turns the signs of the first layer into bits of
 its weights. Here it sends m = x + lambda0 + lambda1 modulo 2^w, whose every value stands for a legal input. server0
 and server1 know m, the dealer knows R = lambda0 + lambda1 modulo 2^w, and x = m - R + 2^w·[m < R]: one compare, for
-which the dealer answers T = beta' xor tau. With a = T xor beta, [m < R] = a xor tau = a + (1 - 2a)·tau, linear in what was dealt.
-The result is a masked value in the ring of all values, under a mask of the workers.
+which the dealer answers T = beta' xor tau. With a = T xor beta, [m < R] = a xor tau = a + (1 - 2a)·tau, linear in what
+was dealt. The result is a masked value in the ring of all values, under a mask of the workers.
 """
 
 from __future__ import annotations
