@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import plain
 from numpy.typing import NDArray
+from syfr.operations import Weights
 from syfr.party.memory import MemoryCluster, MemoryNetwork, Sent
 from syfr.program import Geometry, Linear, Program, Reshape, Step
 from syfr.protocol import output, relu, truncation
@@ -190,7 +192,7 @@ def truncation_draws(draws: Draws) -> dict[str, Array]:
     return {**{name: draws[name] for name in ("R0", "R1", "mask0", "mask1")}, "dealt": draws["dealt2"]}
 
 
-Weights = dict[int, NDArray[np.float64]]
+ByStep = dict[int, NDArray[np.float64]]
 
 
 @dataclass
@@ -198,12 +200,17 @@ class Model:
     """A Program with weights in clear."""
 
     program: Program
-    kernels: Weights
-    biases: Weights
+    kernels: ByStep
+    biases: ByStep
 
     def cluster(self) -> MemoryCluster:
         """The model shared among three parties in memory."""
         return MemoryCluster(self.program, self.kernels, self.biases)
+
+    def plain(self, x: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        """The input and the value of every step, in the clear."""
+        weights = {number: Weights(kernel, self.biases[number]) for number, kernel in self.kernels.items()}
+        return plain.values(self.program, weights, x)
 
     def inputs(self, rows: int, seed: int = 1) -> NDArray[np.float64]:
         """Random inputs in the declared range."""
@@ -216,8 +223,8 @@ def model(input_shape: tuple[int, ...], steps: list[Step], seed: int = 1, spread
     program = Program(input_shape, tuple(steps))
     program.check()
     rng = np.random.default_rng(seed)
-    kernels: Weights = {}
-    biases: Weights = {}
+    kernels: ByStep = {}
+    biases: ByStep = {}
     for number, step in program.linear_steps():
         inner = int(np.prod(step.kernel[:-1]))
         kernels[number] = rng.normal(0.0, spread / np.sqrt(inner), step.kernel)

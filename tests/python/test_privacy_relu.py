@@ -116,13 +116,15 @@ class Count:
     def _true_thresholds(self, at: dict[str, Integers]) -> Integers:
         low = self._mask(at) % (1 << (self.precision.truncated_bits - 1))
         digits = digits_of(low, 1 << self.precision.digit_bits, self.precision.digits)
-        above: Integers = (digits[:, None] > np.arange(self.precision.thresholds)[:, None]).astype(np.int64)
-        return above[None]
+        above = digits[:, None] > np.arange(self.precision.thresholds)[:, None]
+        found: Integers = above.astype(np.int64)[None]
+        return found
 
     def _true_dealt(self, at: dict[str, Integers]) -> Integers:
         mask, tau = self._mask(at), at["tau"]
         top = mask >> (self.precision.truncated_bits - 1)
-        return np.stack([top, mask, tau, tau * mask, tau * top][: self.dealt])[None]
+        found: Integers = np.stack([top, mask, tau, tau * mask, tau * top][: self.dealt])[None]
+        return found
 
 
 @dataclass
