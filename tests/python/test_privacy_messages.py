@@ -126,7 +126,8 @@ def assert_no_stream_serves_twice(constructed: list[KeyStream]) -> None:
     """Each stretch of each stream belongs to one use, and all who know it use it alike."""
     uses: dict[Any, list[Any]] = defaultdict(list)
     for stream in constructed:
-        uses[stream.made_from].append((stream.label, stream.bytes_used))  # type: ignore[attr-defined]
+        if stream.bytes_used:
+            uses[stream.made_from].append((stream.label, stream.bytes_used))  # type: ignore[attr-defined]
     for (_, _, start), ends in uses.items():
         (label, _), *others = ends
         assert len(ends) == ENDS[label], label
