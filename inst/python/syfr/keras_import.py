@@ -7,7 +7,6 @@ is walked back along it, from the output to the input.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,7 +15,7 @@ from syfr.errors import InputTypeError, ValueRangeError
 from syfr.folding import lower
 from syfr.keras_layers import Call, Head, KerasObject, convert, keras_class, refuse
 from syfr.operations import Operation, Weights
-from syfr.program import Linear, Program, Shape
+from syfr.program import MAX_INPUT, Linear, Program, Shape
 from syfr.ring.fixedpoint import Precision
 
 __all__ = ["Imported", "Weights", "import_model"]
@@ -43,7 +42,7 @@ def import_model(
     anything that is not a Keras model, and ValueRangeError for weights or an input range that are not finite.
     """
     low, high = (float(end) for end in input_range)
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+    if not (low < high and max(abs(low), abs(high)) < MAX_INPUT and high - low > 1 / MAX_INPUT):
         raise ValueRangeError(f"input_range is {input_range}; give two finite numbers, the smaller first.")
     if not _is_model(model):
         raise InputTypeError(
