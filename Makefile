@@ -8,7 +8,7 @@ RLIB ?= .rlib
 # The Debian release of `make test-fresh`.
 SUITE ?= bookworm
 
-export PYTHON VENV
+export PYTHON VENV RLIB
 export RETICULATE_PYTHON := $(abspath $(VENV))/bin/python
 export R_LIBS := $(abspath $(RLIB))$(if $(R_LIBS),:$(R_LIBS))
 export LANG ?= C.UTF-8
@@ -21,9 +21,11 @@ endif
 
 python := $(RETICULATE_PYTHON)
 installed := $(RLIB)/syfr/DESCRIPTION
-package_files := $(shell find DESCRIPTION NAMESPACE R man inst -type f -not -path '*/__pycache__/*' 2>/dev/null)
+# With their folders, whose time changes when a file goes.
+package_files := $(shell find DESCRIPTION NAMESPACE R man inst vignettes -not -path '*/__pycache__*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 .PHONY: help setup setup-run setup-test setup-dev install demo test test-r test-python \
   test-slow test-slow-r test-slow-python check lint lint-python lint-types lint-r lint-shell docs test-fresh clean
 
@@ -37,9 +39,7 @@ setup-run setup-test setup-dev: setup-%:
 
 install: $(installed) ## install the R package into the library .rlib of the checkout
 $(installed): $(package_files) | setup-run
-	@tools/build.sh --no-build-vignettes
-	@mkdir -p $(RLIB)
-	@R CMD INSTALL --library=$(RLIB) build/syfr_*.tar.gz
+	@tools/install.sh
 
 demo: setup-run install ## share, serve and query a model: three workers, two R sessions
 	@Rscript inst/examples/demo.R
