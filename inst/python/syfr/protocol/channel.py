@@ -26,6 +26,9 @@ MESSAGES = ("opened", "compare", "answer", "masked", "agree", "output")
 """Every message of the online phase, in the order of their numbers on the wire."""
 
 
+_NAMES = {np.dtype(name): name for name in ("uint8", "uint32", "uint64")}
+
+
 @dataclass(frozen=True)
 class Like:
     """The type and shape that a received array must have."""
@@ -36,7 +39,7 @@ class Like:
     @classmethod
     def of(cls, array: Array) -> Like:
         """As another array."""
-        return cls(array.dtype.name, array.shape)
+        return cls(_NAMES.get(array.dtype) or array.dtype.name, array.shape)
 
 
 class Channel(ABC):
@@ -65,6 +68,11 @@ class Channel(ABC):
             raise ProtocolError(f"{peer.label} sent the message '{tag[1]}' of step {tag[0]} twice.")
         self._seen.add(key)
         self._waiting[key] = clock, arrays
+
+    def require_all_read(self) -> None:
+        """Raise ProtocolError when a message arrived that the finished operation did not ask for."""
+        for peer, number, name in self._waiting:
+            raise ProtocolError(f"{peer.label} sent the message '{name}' of step {number}, which nobody expects.")
 
     async def receive(self, peer: Role, tag: Tag, *expected: Like) -> Sequence[Array]:
         """Wait for the message of that name; raises ProtocolError when its arrays are not as expected."""
@@ -106,11 +114,14 @@ class Run:
         try:
             self.missing = self._coroutine.send(None)
         except StopIteration as end:
+            self.channel.require_all_read()
             self.done, self.result, self.missing = True, end.value, None
 
     def deliver(self, peer: Role, tag: Tag, clock: int, arrays: Sequence[Array]) -> None:
-        """Take in a message and go on if it was the one that was missing."""
+        """Take in a message and go on if it was the one that was missing; after the end none is expected."""
         self.channel.deliver(peer, tag, clock, arrays)
+        if self.done:
+            self.channel.require_all_read()
         if self.missing == (peer, *tag):
             self.advance()
 
