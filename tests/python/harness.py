@@ -250,11 +250,11 @@ def small_models() -> dict[str, Model]:
         "mixed": model(
             (4,),
             [
-                dense(0, 4, 10, "relu"),
+                dense(0, 4, 24, "relu"),
                 dense(0, 4, 7, "truncate"),
-                dense(1, 10, 6, "truncate"),
-                dense(3, 6, 3, "relu"),
-                dense(4, 3, 2, "output"),
+                dense(1, 24, 6, "truncate"),
+                dense(3, 6, 20, "relu"),
+                dense(4, 20, 2, "output"),
             ],
         ),
         "convolutions": model(
