@@ -32,6 +32,9 @@ from syfr.identity import Identity, identity_of
 DTYPES = {name: np.dtype(name) for name in ("uint8", "uint32", "uint64")}
 """What an array on the wire may hold."""
 
+NAMES = {dtype: name for name, dtype in DTYPES.items()}
+"""The same the other way; NumPy's own `dtype.name` is computed anew at each look."""
+
 PREFIX = struct.Struct("<II")
 MAX_ARRAYS = 20_000
 SEND_BUFFER = 1 << 20
@@ -64,7 +67,7 @@ class Frame:
 
     def encode(self) -> bytes:
         """As bytes of the wire."""
-        specs = [[array.dtype.name, array.shape] for array in self.arrays]
+        specs = [[NAMES[array.dtype], array.shape] for array in self.arrays]
         header: bytes = msgpack.packb([self.kind, self.meta, specs], use_bin_type=True)
         body = [np.ascontiguousarray(array).data.cast("B") if array.size else b"" for array in self.arrays]
         return b"".join([PREFIX.pack(len(header), sum(map(len, body))), header, *body])
