@@ -37,7 +37,13 @@ NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 PREFIX = struct.Struct("<II")
 MAX_ARRAYS = 20_000
-SEND_BUFFER = 1 << 20
+LARGEST_AXIS = 1 << 32
+
+READ_BYTES = 1 << 20
+"""One call of :meth:`Connection.read` takes about so much: a fast sender must not keep the others waiting."""
+
+HUNG_UP = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
+HUNG_UP_MESSAGE = "The connection was closed during the TLS handshake."
 
 
 @dataclass(frozen=True)
@@ -94,13 +100,15 @@ def _arrays(specs: Any, body: bytearray) -> list[NDArray[Any]]:
     at = 0
     for name, shape in specs:
         dtype = DTYPES[name]
-        if len(shape) > 8 or not all(type(size) is int and 0 <= size <= len(body) for size in shape):
+        if len(shape) > 8 or not all(type(size) is int and 0 <= size <= LARGEST_AXIS for size in shape):
             raise ProtocolError("A frame arrived with an array of impossible shape.")
         count = math.prod(shape)
         stop = at + count * dtype.itemsize
         if stop > len(body):
             raise ProtocolError("A frame arrived with arrays longer than its body.")
-        if at % dtype.itemsize:  # an aligned copy: kernels take aligned arrays only
+        if not count:
+            array = np.empty(0, dtype)
+        elif at % dtype.itemsize:  # an aligned copy: kernels take aligned arrays only
             array = np.frombuffer(bytearray(body[at:stop]), dtype)
         else:
             array = np.frombuffer(body, dtype, count, at)
@@ -177,10 +185,12 @@ class Connection:
             return False
         except ssl.SSLError as error:
             self.close()
+            if isinstance(error, HUNG_UP):
+                raise ClosedError(HUNG_UP_MESSAGE) from error
             raise CredentialsError(_explain(error)) from error
         except OSError as error:
             self.close()
-            raise ClosedError("The connection was closed during the TLS handshake.") from error
+            raise ClosedError(HUNG_UP_MESSAGE) from error
         try:
             self.identity = identity_of(self._sock)
         except CredentialsError:
@@ -222,7 +232,7 @@ class Connection:
             raise ClosedError("The connection was closed by the other end.") from error
 
     def read(self) -> list[Frame]:
-        """All whole frames that have arrived.
+        """The whole frames among the bytes that have arrived; what is left is there at the next call.
 
         Raises:
             ClosedError: the other end has gone; frames that were whole were returned before.
@@ -230,6 +240,7 @@ class Connection:
             ProtocolError: something arrived that is not a frame, or too large a one. The connection is closed.
         """
         frames: list[Frame] = []
+        enough = self.received + READ_BYTES
         try:
             while True:
                 count = self._sock.recv_into(memoryview(self._target)[self._filled :])
@@ -239,8 +250,9 @@ class Connection:
                 self.received += count
                 if self._filled == len(self._target):
                     self._next_part(frames)
-                    if self._target is self._prefix and not self._sock.pending():
-                        return frames
+                between = self._target is self._prefix and not self._filled
+                if (between or self.received >= enough) and not self._sock.pending():
+                    return frames
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return frames
         except ssl.SSLError as error:

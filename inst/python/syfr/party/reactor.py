@@ -58,9 +58,10 @@ class Reactor:
         self._stopping = False
 
     def watch(self, watched: Watched, read: bool, write: bool) -> None:
-        """Wait for a descriptor from now on; neither reading nor writing takes it out."""
+        """Wait for a descriptor from now on; neither reading nor writing takes it out, also after it was closed."""
         interest = (selectors.EVENT_READ if read else 0) | (selectors.EVENT_WRITE if write else 0)
-        known = watched.fileno() in self._selector.get_map()
+        # By the object: a closed one has no number any more, and must not hold the place of the next with its number.
+        known = watched in self._selector.get_map()
         if not interest:
             if known:
                 self._selector.unregister(watched)

@@ -1,0 +1,78 @@
+"""The worker's loop: what it waits for, and that what was closed leaves nothing behind."""
+
+from __future__ import annotations
+
+import socket
+
+from syfr.party.reactor import Reactor
+
+
+class Watcher:
+    """Counts what it is told, and closes its socket on the first word when asked to."""
+
+    def __init__(self, reactor: Reactor, sock: socket.socket, closes: bool = False) -> None:
+        self.reactor, self.sock, self.closes, self.told = reactor, sock, closes, 0
+        reactor.watch(self, read=True, write=False)
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self.sock.fileno()
+
+    def ready(self, readable: bool, writable: bool) -> None:
+        """The loop's call."""
+        self.told += 1
+        self.sock.recv(100)
+        if self.closes:
+            self.sock.close()
+            self.reactor.watch(self, read=False, write=False)
+
+
+def run(reactor: Reactor, seconds: float = 0.05) -> None:
+    """Turn the loop for a while."""
+    reactor.after(seconds, reactor.stop)
+    reactor.run()
+
+
+def test_a_descriptor_that_was_closed_serves_again() -> None:
+    reactor = Reactor(lambda: False)
+    here, there = socket.socketpair()
+    first = Watcher(reactor, here, closes=True)
+    number = here.fileno()
+    there.send(b"x")
+    reactor.after(0.02, lambda: again())
+    second: list[Watcher] = []
+    others: list[socket.socket] = []
+
+    def again() -> None:
+        pair = socket.socketpair()
+        others.extend(pair)
+        mine = next(sock for sock in pair if sock.fileno() == number)
+        second.append(Watcher(reactor, mine))
+        next(sock for sock in pair if sock is not mine).send(b"y")
+
+    run(reactor, 0.1)
+    assert first.told == 1
+    assert second[0].told == 1
+    for sock in (*others, there):
+        sock.close()
+
+
+def test_timers_fire_in_order_and_not_when_cancelled() -> None:
+    reactor = Reactor(lambda: False)
+    said: list[str] = []
+    reactor.after(0.02, lambda: said.append("second"))
+    reactor.after(0.01, lambda: said.append("first"))
+    reactor.after(0.015, lambda: said.append("never")).cancel()
+    run(reactor)
+    assert said == ["first", "second"]
+
+
+def test_the_loop_waits_when_there_is_no_idle_work() -> None:
+    called = [0]
+
+    def idle() -> bool:
+        called[0] += 1
+        return called[0] < 5
+
+    run(Reactor(idle))
+    assert 5 <= called[0] <= 7
