@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import syfr as sy
+from fake_client import Calls, Workers, calls, client_of
+from fake_worker import FakeWorker, Respond, by_call, fake_workers
+from syfr.client import Client
 from syfr.credentials import Credentials, create_credentials
+from syfr.identity import SERVERS
 
 HOSTS = {"server0": "localhost:4000", "server1": "localhost:4001", "server2": "localhost:4002"}
 
@@ -22,6 +27,21 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def credentials(tmp_path_factory: pytest.TempPathFactory) -> Credentials:
     """Credentials of some cluster; the addresses in them do not matter."""
     return create_credentials(tmp_path_factory.mktemp("cluster") / "credentials", HOSTS)
+
+
+@pytest.fixture
+def fakes(credentials: Credentials) -> Iterator[Workers]:
+    """Makes a client of three fake workers; ``server1={"describe": ...}`` changes what one answers."""
+    with ExitStack() as stack:
+
+        def make(**changes: Calls) -> tuple[Client, dict[str, FakeWorker]]:
+            responds: dict[str, Respond] = {role: by_call(calls(**changes.get(role, {}))) for role in SERVERS}
+            workers = stack.enter_context(fake_workers(credentials, responds))
+            client = client_of(workers, credentials)
+            stack.callback(client.disconnect)
+            return client, workers
+
+        yield make
 
 
 @pytest.fixture(scope="module")

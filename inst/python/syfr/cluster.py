@@ -19,7 +19,7 @@ from syfr.identity import SERVERS, Bundle
 from syfr.managed import ManagedWorker
 from syfr.progress import show
 from syfr.remote import Arrays, Remote
-from syfr.starting import CONFIG, Start, explained, run_directory, write_config
+from syfr.starting import CONFIG, Start, explaining, run_directory, write_config
 from syfr.tasks import Emit, Steps, Task, together
 
 STATUS_SECONDS = 5.0
@@ -58,14 +58,14 @@ class TFECluster:
     ) -> None:
         if server2 is not None and crypto_provider is not None:
             raise InputTypeError("server2 and crypto_provider name the same worker. Give one of them.")
-        workers: list[Described] = []
+        workers: dict[str, Described] = {}
         for role, worker in zip(SERVERS, (server0, server1, server2 or crypto_provider), strict=True):
             if worker is None or not hasattr(worker, "host") or not hasattr(worker, "auto_managed"):
                 raise InputTypeError(f"{role} is not a worker. Give three workers made by TFEWorker().")
-            workers.append(worker)
-        self.workers = tuple(workers)
-        self._auto_managed = frozenset(role for role, worker in zip(SERVERS, workers, strict=True) if worker.auto_managed)
-        self._addresses = complete_addresses(SERVERS, [worker.host for worker in workers])
+            workers[role] = worker
+        self.workers = tuple(workers.values())
+        self._auto_managed = frozenset(role for role, worker in workers.items() if worker.auto_managed)
+        self._addresses = complete_addresses(SERVERS, [worker.host for worker in self.workers])
         self._given = None if credentials is None else path_argument(credentials, "credentials")
         self._passing = self._given is None and None in self._addresses.values()
         self._managed: dict[str, ManagedWorker] = {}
@@ -128,8 +128,16 @@ class TFECluster:
             weakref.finalize(self, _remove, directory)
         bundle = self._make_credentials(directory).bundle("owner")
         write_config(addresses, directory)
-        deadline = time.monotonic() + timeout
-        start = Start(addresses, self._auto_managed, directory, self._given is None, bundle, emit, deadline, library_path)
+        start = Start(
+            addresses,
+            self._auto_managed,
+            directory,
+            usual=self._given is None,
+            bundle=bundle,
+            emit=emit,
+            deadline=time.monotonic() + timeout,
+            library_path=library_path,
+        )
         remotes = yield from start.running()
         self._close_remotes()
         self._remotes, self._managed = remotes, start.workers
@@ -184,7 +192,7 @@ class TFECluster:
             ]
             replies = yield from together(requests)
         except SyfrError as error:
-            raise explained(error, self._managed) from error
+            raise (yield from explaining(error, self._managed)) from error
         return dict(zip(remotes, replies, strict=True))
 
     def tell(self, call: str, **fields: object) -> None:

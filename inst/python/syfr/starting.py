@@ -33,6 +33,9 @@ from syfr.tasks import Emit, Steps, pause, together
 PROBE_SECONDS = 10.0
 """A worker that runs answers within this time; who does not is taken for another program."""
 
+END_SECONDS = 0.5
+"""A process that closed its connections because it ends is gone within this time."""
+
 LOOK_AGAIN = 0.02
 DIAL_AGAIN = 0.25
 CONFIG = "cluster.json"
@@ -175,15 +178,19 @@ class Start:
                     raise DeadlineError(_unlinked(waiting))
                 yield from pause(LOOK_AGAIN, self.deadline)
         except SyfrError as error:
-            raise explained(error, self.workers) from error
+            raise (yield from explaining(error, self.workers)) from error
 
 
-def explained(error: SyfrError, workers: Mapping[str, ManagedWorker]) -> SyfrError:
-    """The error, or rather the end of a process of ours if that is the reason."""
-    for worker in workers.values():
-        if not worker.running:
-            return worker.ended()
-    return error
+def explaining(error: SyfrError, workers: Mapping[str, ManagedWorker]) -> Steps[SyfrError]:
+    """The error, or rather the end of a process of ours if that is the reason: it may be seen a moment later."""
+    deadline = time.monotonic() + (END_SECONDS if isinstance(error, (ClosedError, UnreachableError)) else 0.0)
+    while True:
+        for worker in workers.values():
+            if not worker.running:
+                return worker.ended()
+        if time.monotonic() >= deadline:
+            return error
+        yield from pause(LOOK_AGAIN, deadline)
 
 
 def _unlinked(waiting: Mapping[str, Any]) -> str:
