@@ -7,7 +7,7 @@ out chosen values by label and refuses any draw of another shape or range, so th
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from syfr.operations import Weights
 from syfr.party.memory import MemoryCluster, MemoryNetwork, Sent
 from syfr.program import Geometry, Linear, Program, Reshape, Step
-from syfr.protocol import output, relu, truncation
+from syfr.protocol import lift, output, relu, truncation
 from syfr.protocol.channel import Channel, Like, Run
 from syfr.protocol.roles import DEALER, Role
 from syfr.protocol.transcript import Transcript
@@ -144,6 +144,33 @@ def run_truncation(precision: Precision, z0: Words, z1: Words, draws: Draws) -> 
     return _outcome(results, message, record)
 
 
+def run_lift(precision: Precision, bits: int, offset: int, x: Words, draws: Draws) -> Outcome:
+    """The lift of x, (rows, n), from the ring of ``bits`` bits.
+
+    ``draws``: input0, input1 (the masks in that ring), and as for a ReLU, without R0 and R1.
+    """
+    shape = x.shape[0], x.shape[1]
+    own = {name: draws[name].astype(np.uint64) for name in ("input0", "input1", "mask0", "mask1")}
+    ring = np.uint64(1 << bits)
+    with0 = {"thresholds": draws["thresholds"], "dealt": draws["dealt"]}
+    common = {name: draws[name] for name in COMPARE_DRAWS}
+    mask = (own["input0"] + own["input1"]) % ring
+    kept, message = lift.deal(mask, bits, precision, Given(with0), Given({}), Given({"tau": draws["tau"]}))
+    if [Like.of(array) for array in message] != lift.dealt_like(shape, precision):
+        raise AssertionError("The dealer's message is not what was declared.")
+    ready0 = lift.prepare(shape, bits, precision, Given(with0), Given(common), own["mask0"], None)
+    ready1 = lift.prepare(shape, bits, precision, Given({}), Given(common), own["mask1"], message)
+    m = (x + own["input0"] + own["input1"]) % ring
+    results, record = drive(
+        {
+            Role.SERVER0: lambda channel: lift.online(channel, transcript(), 3, bits, offset, precision, ready0, m),
+            Role.SERVER1: lambda channel: lift.online(channel, transcript(), 3, bits, offset, precision, ready1, m),
+            DEALER: lambda channel: lift.online_dealer(channel, 3, bits, precision, kept),
+        }
+    )
+    return _outcome(results, message, record)
+
+
 def run_output(precision: Precision, z0: Words, z1: Words, zero: Words) -> tuple[Array, Array]:
     """What server0 and server1 send the client for z0 + z1 = z + 2^f - 1 and a sharing of zero from ``zero``."""
 
@@ -237,6 +264,11 @@ def dense(source: int, inputs: int, outputs: int, then: str) -> Linear:
     return Linear(f"dense {source}", source, (inputs, outputs), (inputs,), (outputs,), then)
 
 
+def untrusted(found: Model) -> Model:
+    """The same model with inputs lifted from a small ring."""
+    return replace(found, program=replace(found.program, untrusted_clients=True))
+
+
 def small_models() -> dict[str, Model]:
     """Programs that use every operation, by name."""
     conv = Linear(
@@ -257,6 +289,7 @@ def small_models() -> dict[str, Model]:
                 dense(4, 20, 2, "output"),
             ],
         ),
+        "untrusted": untrusted(model((5,), [dense(0, 5, 11, "relu"), dense(1, 11, 3, "output")])),
         "convolutions": model(
             (6, 5, 2),
             [conv, grouped, Reshape("flatten", 2, (2, 2, 6), (24,)), dense(3, 24, 3, "output")],

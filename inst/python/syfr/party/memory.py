@@ -88,6 +88,7 @@ class MemoryCluster:
     Args:
         program: the public description.
         kernels, biases: the weights in clear, by step number; shared here with fresh masks.
+        padded: the form of fewer delays (protocol/answer.py).
     """
 
     def __init__(
@@ -95,8 +96,10 @@ class MemoryCluster:
         program: Program,
         kernels: Mapping[int, NDArray[np.float64]],
         biases: Mapping[int, NDArray[np.float64]],
+        padded: bool = False,
     ) -> None:
         program.check()
+        self.padded = padded
         self.program = program
         shares = sharing.share_weights(program, kernels, biases)
         self.layers = {share.role: sharing.layer_shares(program, share) for share in shares}
@@ -116,7 +119,7 @@ class MemoryCluster:
         start = self._ready[-1][1] if self._ready else self._next_row
         streams = {role: self.keys[role].block(self._blocks) for role in SERVERS}
         self._blocks += 1
-        block, message = prepare_all(self.program, self.layers, streams, self.seeds, start, rows)
+        block, message = prepare_all(self.program, self.layers, streams, self.seeds, start, rows, self.padded)
         self._ready.append((start, start + rows, block))
         return message
 
@@ -169,13 +172,14 @@ def prepare_all(
     seeds: tuple[bytes, bytes],
     start: int,
     rows: int,
+    padded: bool = False,
 ) -> tuple[dict[Role, Any], list[Array]]:
     """Preprocessing of one block by all three parties, and the dealer's message to server1."""
     masks = [sharing.input_mask(seed, start, rows, program.input_shape) for seed in seeds]
-    kept, message = preprocessing.deal_block(program, layers[DEALER], streams[DEALER], masks[0] + masks[1])
+    kept, message = preprocessing.deal_block(program, layers[DEALER], streams[DEALER], masks[0] + masks[1], padded)
     prepared: dict[Role, Any] = {DEALER: kept}
     for role, received in ((Role.SERVER0, None), (Role.SERVER1, message)):
         prepared[role] = preprocessing.prepare_block(
-            program, role, layers[role], streams[role], masks[role], received
+            program, role, layers[role], streams[role], masks[role], received, padded
         )
     return prepared, message

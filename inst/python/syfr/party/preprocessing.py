@@ -39,10 +39,14 @@ ServerBlock = dict[int, StepPrepared | lift.Prepared]
 DealerBlock = dict[int, relu.Dealt | lift.Dealt]
 
 
-def step_cost(program: Program, step: Linear) -> Cost:
+def step_cost(program: Program, step: Linear, padded: bool = False) -> Cost:
     """Delays and bytes of one step for one row, hashes not counted."""
     values = math.prod(step.output_shape)
-    after = {"relu": relu.cost(values, program.precision), "truncate": truncation.cost(values), "output": Cost()}
+    after = {
+        "relu": relu.cost(values, program.precision, padded),
+        "truncate": truncation.cost(values),
+        "output": Cost(),
+    }
     return linear.cost(step) + after[step.then]
 
 
@@ -56,18 +60,21 @@ def lift_number(program: Program) -> int:
     return len(program.steps)
 
 
-def program_cost(program: Program) -> Cost:
-    """Delays and bytes of one query of one row, hashes not counted."""
-    total = Cost() if program.input_bits is None else lift.cost(math.prod(program.input_shape), program.precision)
+def program_cost(program: Program, padded: bool = False) -> Cost:
+    """Delays and bytes of one query of one row, hashes not counted; ``padded`` in the form of fewer delays."""
+    total = Cost()
+    if program.input_bits is not None:
+        total += lift.cost(math.prod(program.input_shape), program.precision, padded)
     for _, step in program.linear_steps():
-        total += step_cost(program, step)
+        total += step_cost(program, step, padded)
     return total
 
 
 def deal_block(
-    program: Program, layers: Layers, streams: Streams, input_mask: Words
+    program: Program, layers: Layers, streams: Streams, input_mask: Words, padded: bool = False
 ) -> tuple[DealerBlock, list[Array]]:
-    """The dealer's side. ``input_mask`` is lambda0 + lambda1 of the block's rows.
+    """The dealer's side. ``input_mask`` is lambda0 + lambda1 of the block's rows; ``padded`` chooses the form of the
+    answers (answer.py).
 
     Returns:
         What the dealer keeps, by step, and the arrays for server1, in the order of :func:`dealt_like`.
@@ -79,8 +86,9 @@ def deal_block(
     if program.input_bits is not None:
         number, shape = lift_number(program), (rows, math.prod(program.input_shape))
         small = low_bits(input_mask, program.input_bits).reshape(shape)
-        with0 = streams.common(Role.SERVER0, number, "after")
-        keeps[number], arrays = lift.deal(small, program.input_bits, precision, with0, streams.own())
+        with0, with1 = (streams.common(peer, number, "after") for peer in (Role.SERVER0, Role.SERVER1))
+        own = streams.own()
+        keeps[number], arrays = lift.deal(small, program.input_bits, precision, with0, with1, own, padded)
         message.extend(arrays)
         input_mask = _dealer_mask((rows, *program.input_shape), streams, number)
     masks = [input_mask]
@@ -95,7 +103,7 @@ def deal_block(
         masks.append(_dealer_mask((rows, *step.output_shape), streams, number))
         with0, with1 = (streams.common(peer, number, "after") for peer in (Role.SERVER0, Role.SERVER1))
         if step.then == "relu":
-            keeps[number], arrays = relu.deal(flat(step, rows), precision, with0, with1, streams.own())
+            keeps[number], arrays = relu.deal(flat(step, rows), precision, with0, with1, streams.own(), padded)
         else:
             arrays = truncation.deal(flat(step, rows), precision, with0, with1)
         message.extend(arrays)
@@ -128,6 +136,7 @@ def prepare_block(
     streams: Streams,
     input_mask: Words,
     message: Sequence[Array] | None,
+    padded: bool = False,
 ) -> ServerBlock:
     """The side of server0 (``message`` is None) and of server1 (the arrays that the dealer sent).
 
@@ -139,7 +148,7 @@ def prepare_block(
     arrays = None if message is None else iter(message)
     block: ServerBlock = {}
     if program.input_bits is not None:
-        input_mask = _prepare_lift(program, role, block, rows, streams, arrays)
+        input_mask = _prepare_lift(program, role, block, rows, streams, arrays, padded)
     masks = [input_mask]
     for number, step in enumerate(program.steps):
         mask = masks[step.source]
@@ -151,14 +160,14 @@ def prepare_block(
             offset = linear.prepare0(step, layers[number], mask, program.precision, source)
         else:
             offset = linear.prepare1(step, layers[number], mask, next(arrays))
-        after, next_mask = _prepare_after(program, role, step, number, rows, streams, arrays)
+        after, next_mask = _prepare_after(program, role, step, number, rows, streams, arrays, padded)
         block[number] = StepPrepared(offset, after)
         masks.append(next_mask)
     return block
 
 
 def _prepare_lift(
-    program: Program, role: Role, block: ServerBlock, rows: int, streams: Streams, arrays: Any
+    program: Program, role: Role, block: ServerBlock, rows: int, streams: Streams, arrays: Any, padded: bool
 ) -> Words:
     number = lift_number(program)
     dealer, partner = (streams.common(peer, number, "after") for peer in (DEALER, role.partner))
@@ -166,12 +175,14 @@ def _prepare_lift(
     shape = (rows, math.prod(program.input_shape))
     message = None if arrays is None else [next(arrays), next(arrays)]
     bits = program.input_bits or 0
-    block[number] = lift.prepare(shape, bits, program.precision, dealer, partner, next_mask.reshape(shape), message)
+    block[number] = lift.prepare(
+        shape, bits, program.precision, dealer, partner, next_mask.reshape(shape), message, padded
+    )
     return next_mask
 
 
 def _prepare_after(
-    program: Program, role: Role, step: Linear, number: int, rows: int, streams: Streams, arrays: Any
+    program: Program, role: Role, step: Linear, number: int, rows: int, streams: Streams, arrays: Any, padded: bool
 ) -> tuple[relu.Prepared | truncation.Prepared | Words, Words]:
     partner = streams.common(role.partner, number, "after")
     shape = flat(step, rows)
@@ -183,7 +194,7 @@ def _prepare_after(
     onto = next_mask.reshape(shape).copy()
     if step.then == "relu":
         message = None if arrays is None else [next(arrays), next(arrays)]
-        return relu.prepare(shape, program.precision, dealer, partner, onto, message), next_mask
+        return relu.prepare(shape, program.precision, dealer, partner, onto, message, padded), next_mask
     message = None if arrays is None else [next(arrays)]
     return truncation.prepare(shape, program.precision, dealer, onto, message), next_mask
 
@@ -193,6 +204,10 @@ def take_rows(part: Part, start: int, stop: int) -> Part:
     taken: Any
     if isinstance(part, np.ndarray):
         taken = part[start:stop]
+    elif part is None:
+        taken = None
+    elif isinstance(part, tuple):
+        taken = tuple(take_rows(value, start, stop) for value in part)
     elif isinstance(part, dict):
         taken = {key: take_rows(value, start, stop) for key, value in part.items()}
     elif is_dataclass(part) and not isinstance(part, type):

@@ -1,10 +1,10 @@
 """The private compare: server0 and server1 hold a public C, the dealer holds a mask R; nobody learns whether C < R.
 
-Two message delays. Ahead, the dealer deals shares modulo p of [digit of R > v] for every digit and every v but the
+One message delay. Ahead, the dealer deals shares modulo p of [digit of R > v] for every digit and every v but the
 largest. Online, server0 and server1 blind u (see ring/compare.py) with nonzero multipliers, masks, a rotation and a
 flip beta that they have in common and draw afresh for every value; the dealer finds whether a digit is zero, which
-tells it beta' = [C < R] xor beta, a uniform bit, and answers T = beta' xor what it masks it with. It is SecureNN's
-private compare (PoPETs 2019, section 4) in base 8, after Damgård, Geisler and Krøigaard (ACISP 2007).
+tells it beta' = [C < R] xor beta, a uniform bit. What it does with that bit: answer.py. It is SecureNN's private
+compare (PoPETs 2019, section 4) in base 8, after Damgård, Geisler and Krøigaard (ACISP 2007).
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from syfr.protocol.channel import Array, Channel, Like, bits_like, pack_bits, unpack_bits
+from syfr.protocol.channel import Array, Channel, Like
 from syfr.protocol.cost import Cost
 from syfr.protocol.roles import DEALER, Role
-from syfr.protocol.transcript import Transcript
 from syfr.ring.compare import any_zero_digit, blinded_words, threshold_shares
 from syfr.ring.fixedpoint import Precision
 from syfr.ring.packing import pack_digits, unpack_digits
@@ -53,8 +52,7 @@ def digits_of(bits: int, precision: Precision) -> int:
 
 def cost(values: int, precision: Precision) -> Cost:
     """For one row of ``values`` values."""
-    online = 2 * values * WORD_BYTES + 2 * -(-values // 8)
-    return Cost(2, online, WORD_BYTES * precision.thresholds * values)
+    return Cost(1, 2 * values * WORD_BYTES, WORD_BYTES * precision.thresholds * values)
 
 
 def deal(mask: Packed, bits: int, precision: Precision, with0: Source) -> Packed:
@@ -92,10 +90,8 @@ def _draw(with_dealer: Source, shape: Shape, bits: int, precision: Precision) ->
     return with_dealer.below("thresholds", planes, precision.modulus)
 
 
-async def online(
-    channel: Channel, transcript: Transcript, number: int, precision: Precision, ready: Prepared, public: Packed
-) -> Bytes:
-    """server0 and server1: T for C = ``public``, (rows, n). [C < R] is T xor beta xor the dealer's mask."""
+def ask(channel: Channel, number: int, precision: Precision, ready: Prepared, public: Packed) -> None:
+    """server0 and server1 send the dealer their blinded digits for C = ``public``, (rows, n)."""
     words = blinded_words(
         public,
         channel.role is Role.SERVER0,
@@ -108,19 +104,11 @@ async def online(
         precision.modulus,
     )
     channel.send(DEALER, (number, "compare"), words)
-    (packed,) = await channel.receive(DEALER, (number, "answer"), bits_like(public.shape))
-    transcript.absorb(packed)
-    return unpack_bits(packed, public.shape[1])
 
 
-async def online_dealer(
-    channel: Channel, number: int, bits: int, precision: Precision, answer_mask: Bytes
-) -> None:
-    """The dealer: find the zeros of the blinded digits and answer with one masked bit a value."""
-    like = Like("uint32", answer_mask.shape)
+async def find(channel: Channel, number: int, bits: int, precision: Precision, shape: Shape) -> Bytes:
+    """The dealer: beta' = [C < R] xor beta for every value, from the zeros of the blinded digits."""
+    like = Like("uint32", shape)
     (left,) = await channel.receive(Role.SERVER0, (number, "compare"), like)
     (right,) = await channel.receive(Role.SERVER1, (number, "compare"), like)
-    found = any_zero_digit(left, right, digits_of(bits, precision), precision.modulus)
-    answer = pack_bits(found ^ answer_mask)
-    for server in (Role.SERVER0, Role.SERVER1):
-        channel.send(server, (number, "answer"), answer)
+    return any_zero_digit(left, right, digits_of(bits, precision), precision.modulus)

@@ -1,4 +1,4 @@
-"""Lifting an input from a ring of w bits, for clients that are not trusted: three message delays.
+"""Lifting an input from a ring of w bits, for clients that are not trusted: three message delays, or two.
 
 In the ring of all values a client may send any number, and a huge one turns the signs of the first layer into bits of
 its weights. Here it sends m = x + lambda0 + lambda1 modulo 2^w, whose every value stands for a legal input. server0
@@ -14,10 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from syfr.protocol import compare
+from syfr.protocol import answer, compare
 from syfr.protocol.channel import Array, Channel, Like
 from syfr.protocol.cost import Cost
-from syfr.protocol.relu import swap_masked
 from syfr.protocol.roles import Role
 from syfr.protocol.transcript import Transcript
 from syfr.ring.fixedpoint import WIRE_BYTES, Precision, Words
@@ -34,27 +33,33 @@ class Prepared(compare.Prepared):
 
     dealt: Words
     next_mask: Words
+    pads: Words | None = None
 
 
 @dataclass(frozen=True, repr=False)
 class Dealt:
-    """What the dealer keeps: tau, (rows, n)."""
+    """What the dealer keeps: tau, (rows, n), and the pads of both servers if there are any."""
 
     answer_mask: Bytes
+    pads: tuple[Words, Words] | None = None
 
 
-def cost(values: int, precision: Precision) -> Cost:
+def cost(values: int, precision: Precision, padded: bool = False) -> Cost:
     """For one row of ``values`` values, hashes not counted."""
-    return Cost(1, 2 * values * WIRE_BYTES, values * WIRE_BYTES * DEALT) + compare.cost(values, precision)
+    dealt = Cost(preprocessing_bytes=values * WIRE_BYTES * DEALT)
+    return dealt + compare.cost(values, precision) + answer.cost(values, padded)
 
 
-def deal(mask: Words, bits: int, precision: Precision, with0: Source, own: Source) -> tuple[Dealt, list[Array]]:
+def deal(
+    mask: Words, bits: int, precision: Precision, with0: Source, with1: Source, own: Source, padded: bool = False
+) -> tuple[Dealt, list[Array]]:
     """The dealer's part; ``mask`` is R, (rows, n)."""
     shape = (mask.shape[0], mask.shape[1])
     tau = own.below("tau", shape, 2)
     thresholds = compare.deal(mask.astype(np.uint32), bits, precision, with0)
     dealt = np.stack([mask, tau.astype(np.uint64)], axis=1) - with0.elements("dealt", (shape[0], DEALT, shape[1]))
-    return Dealt(tau), [thresholds, pack_elements(dealt).reshape(shape[0], -1)]
+    pads = answer.draw_both_pads(with0, with1, shape, padded)
+    return Dealt(tau, pads), [thresholds, pack_elements(dealt).reshape(shape[0], -1)]
 
 
 def dealt_like(shape: tuple[int, int], precision: Precision) -> list[Like]:
@@ -70,6 +75,7 @@ def prepare(
     with_partner: Source,
     next_mask: Words,
     message: Sequence[Array] | None,
+    padded: bool = False,
 ) -> Prepared:
     """The part of server0 (``message`` is None) or server1 (what the dealer sent)."""
     thresholds = None if message is None else message[0]
@@ -78,7 +84,8 @@ def prepare(
     dealt = (
         with_dealer.elements("dealt", size) if message is None else unpack_elements(message[1].reshape(-1), size)
     )
-    return Prepared(**comparing, dealt=dealt, next_mask=next_mask)
+    pads = answer.draw_pads(with_dealer, shape, padded)
+    return Prepared(**comparing, dealt=dealt, next_mask=next_mask, pads=pads)
 
 
 async def online(
@@ -92,16 +99,22 @@ async def online(
     masked: Words,
 ) -> Words:
     """server0 and server1: from m modulo 2^w, (rows, n), to the masked x - offset in the ring of all values."""
-    public = masked.astype(np.uint32)
-    a = await compare.online(channel, transcript, number, precision, ready, public) ^ ready.flip
     wrapped = np.uint64(1 << bits)
-    signed = np.uint64(1) - (a.astype(np.uint64) << np.uint64(1))
-    share = ready.next_mask - ready.dealt[:, 0] + wrapped * (signed * ready.dealt[:, 1])
-    if channel.role is Role.SERVER0:
-        share += masked + wrapped * a - np.uint64(offset)
-    return await swap_masked(channel, transcript, number, share)
+    known = masked - np.uint64(offset) if channel.role is Role.SERVER0 else np.zeros_like(masked)
+
+    def share_for(answered: Bytes) -> Words:
+        a = (answered ^ ready.flip).astype(np.uint64)
+        signed = np.uint64(1) - (a << np.uint64(1))
+        own = wrapped * a if channel.role is Role.SERVER0 else np.zeros_like(a)
+        share: Words = known + ready.next_mask - ready.dealt[:, 0] + wrapped * (signed * ready.dealt[:, 1]) + own
+        return share
+
+    compare.ask(channel, number, precision, ready, masked.astype(np.uint32))
+    return await answer.online(channel, transcript, number, (masked.shape[0], masked.shape[1]), ready.pads, share_for)
 
 
 async def online_dealer(channel: Channel, number: int, bits: int, precision: Precision, ready: Dealt) -> None:
-    """The dealer's two delays."""
-    await compare.online_dealer(channel, number, bits, precision, ready.answer_mask)
+    """The dealer's part."""
+    shape = (ready.answer_mask.shape[0], ready.answer_mask.shape[1])
+    found = await compare.find(channel, number, bits, precision, shape)
+    answer.give(channel, number, found ^ ready.answer_mask, ready.pads)

@@ -1,4 +1,4 @@
-"""Truncation and ReLU in four message delays.
+"""Truncation and ReLU in four message delays, or in three.
 
 server0 and server1 hold additive shares of z + 2^f - 1 (scale 2f) and want ReLU(floor or ceil of z / 2^f), masked.
 
@@ -7,7 +7,7 @@ server0 and server1 hold additive shares of z + 2^f - 1 (scale 2f) and want ReLU
    sign(Z) = C_top xor p xor [C' < R'], and for Z >= 0: Z = C + G·p - R with G = 2^kappa·(1 - C_top).
 2. *Private compare* (compare.py): the dealer learns beta' = [C' < R'] xor beta, a uniform bit.
 3. *Answer.* The dealer sends both T = p xor beta' xor tau, with tau a fresh bit of its own, which hides the sign.
-4. *Swap y + lambda'*, the masked value that the next layer reads.
+4. *Swap y + lambda'*, the masked value that the next layer reads. (In three delays: answer.py.)
 
 The truncation descends from Escudero et al., CRYPTO 2020; the compare from SecureNN (PoPETs 2019), section 4.
 """
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from syfr.protocol import compare
+from syfr.protocol import answer, compare
 from syfr.protocol.channel import Array, Channel, Like
 from syfr.protocol.cost import Cost
 from syfr.protocol.roles import Role
@@ -44,24 +44,27 @@ class Prepared(compare.Prepared):
         mask: R_i, (rows, n).
         dealt: shares of p, R, tau, tau·R, tau·p, (rows, 5, n).
         next_mask: lambda'_i of the result, (rows, n).
+        pads: see answer.py; None in the form of four delays.
     """
 
     mask: Packed
     dealt: Words
     next_mask: Words
+    pads: Words | None = None
 
 
 @dataclass(frozen=True, repr=False)
 class Dealt:
-    """What the dealer keeps for n values a row: p xor tau, (rows, n)."""
+    """What the dealer keeps for n values a row: p xor tau, (rows, n), and the pads of both servers if there are any."""
 
     answer_mask: Bytes
+    pads: tuple[Words, Words] | None = None
 
 
-def cost(values: int, precision: Precision) -> Cost:
+def cost(values: int, precision: Precision, padded: bool = False) -> Cost:
     """For one row of ``values`` values; the hashes of the two swaps are counted once a query in :func:`hash_bytes`."""
-    swaps = Cost(2, 2 * values * (4 + WIRE_BYTES), values * WIRE_BYTES * DEALT)
-    return swaps + compare.cost(values, precision)
+    opening = Cost(1, 2 * values * 4, values * WIRE_BYTES * DEALT)
+    return opening + compare.cost(values, precision) + answer.cost(values, padded)
 
 
 def hash_bytes() -> int:
@@ -70,7 +73,7 @@ def hash_bytes() -> int:
 
 
 def deal(
-    shape: tuple[int, int], precision: Precision, with0: Source, with1: Source, own: Source
+    shape: tuple[int, int], precision: Precision, with0: Source, with1: Source, own: Source, padded: bool = False
 ) -> tuple[Dealt, list[Array]]:
     """The dealer's part: what it keeps, and the arrays for server1.
 
@@ -85,7 +88,8 @@ def deal(
     thresholds = compare.deal(below_top, kappa - 1, precision, with0)
     r, p, t = (array.astype(np.uint64) for array in (total, top, tau))
     dealt = np.stack([p, r, t, t * r, t * p], axis=1) - _draw_dealt(with0, shape)
-    return Dealt(top ^ tau), [thresholds, pack_elements(dealt).reshape(shape[0], -1)]
+    pads = answer.draw_both_pads(with0, with1, shape, padded)
+    return Dealt(top ^ tau, pads), [thresholds, pack_elements(dealt).reshape(shape[0], -1)]
 
 
 def dealt_like(shape: tuple[int, int], precision: Precision) -> list[Like]:
@@ -100,6 +104,7 @@ def prepare(
     with_partner: Source,
     next_mask: Words,
     message: Sequence[Array] | None,
+    padded: bool = False,
 ) -> Prepared:
     """The part of server0 (``message`` is None) or server1 (what the dealer sent)."""
     kappa = precision.truncated_bits
@@ -110,7 +115,8 @@ def prepare(
         dealt = _draw_dealt(with_dealer, shape)
     else:
         dealt = unpack_elements(message[1].reshape(-1), (shape[0], DEALT, shape[1]))
-    return Prepared(**comparing, mask=mask, dealt=dealt, next_mask=next_mask)
+    pads = answer.draw_pads(with_dealer, shape, padded)
+    return Prepared(**comparing, mask=mask, dealt=dealt, next_mask=next_mask, pads=pads)
 
 
 def _draw_mask(with_dealer: Source, shape: tuple[int, int], kappa: int) -> Packed:
@@ -132,22 +138,16 @@ async def online(
     opened &= np.uint32((1 << kappa) - 1)
     transcript.absorb(opened)
     below_top = opened & np.uint32((1 << (kappa - 1)) - 1)
-    answer = await compare.online(channel, transcript, number, precision, ready, below_top)
-    share = add_selected(opened, answer, ready.flip, ready.dealt, first, kappa, ready.next_mask)
-    return await swap_masked(channel, transcript, number, share)
+    compare.ask(channel, number, precision, ready, below_top)
 
+    def share_for(bits: Bytes) -> Words:
+        return add_selected(opened, bits, ready.flip, ready.dealt, first, kappa, ready.next_mask.copy())
 
-async def swap_masked(channel: Channel, transcript: Transcript, number: int, share: Words) -> Words:
-    """Swap shares of y + lambda' so that both know it: the last delay of what ends in a masked value."""
-    mine = pack_elements(share).reshape(share.shape[0], -1)
-    theirs = await transcript.swap(channel, (number, "masked"), mine)
-    masked = unpack_elements(mine.reshape(-1), share.shape)
-    masked += unpack_elements(theirs.reshape(-1), share.shape)
-    masked &= np.uint64((1 << (8 * WIRE_BYTES)) - 1)
-    transcript.absorb(masked)
-    return masked
+    return await answer.online(channel, transcript, number, (z.shape[0], z.shape[1]), ready.pads, share_for)
 
 
 async def online_dealer(channel: Channel, number: int, precision: Precision, ready: Dealt) -> None:
-    """The dealer's two delays."""
-    await compare.online_dealer(channel, number, precision.truncated_bits - 1, precision, ready.answer_mask)
+    """The dealer's part."""
+    shape = (ready.answer_mask.shape[0], ready.answer_mask.shape[1])
+    found = await compare.find(channel, number, precision.truncated_bits - 1, precision, shape)
+    answer.give(channel, number, found ^ ready.answer_mask, ready.pads)

@@ -51,7 +51,7 @@ class Transcript:
         partner = channel.role.partner
         channel.send(partner, tag, self.digest, mine)
         digest, theirs = await channel.receive(partner, tag, DIGEST, Like.of(mine))
-        self._require(digest)
+        self.require(digest)
         return theirs
 
     async def agree(self, channel: Channel, tag: Tag) -> None:
@@ -60,9 +60,10 @@ class Transcript:
             partner = channel.role.partner
             channel.send(partner, tag, self.digest)
             (digest,) = await channel.receive(partner, tag, DIGEST)
-            self._require(digest)
+            self.require(digest)
 
-    def _require(self, digest: Array) -> None:
+    def require(self, digest: Array) -> None:
+        """Raise ProtocolError unless the partner's hash is this one."""
         if digest.tobytes() != self._digest:
             raise ProtocolError(
                 "server0 and server1 hold different inputs for this query; it has ended and nothing was released. "

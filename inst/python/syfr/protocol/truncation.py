@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from syfr.protocol.answer import swap_masked
 from syfr.protocol.channel import Array, Channel, Like
 from syfr.protocol.cost import Cost
-from syfr.protocol.relu import swap_masked
 from syfr.protocol.roles import Role
 from syfr.protocol.transcript import Transcript
 from syfr.ring.compare import masked_quotient
