@@ -91,19 +91,37 @@ def cluster_directory(addresses: Sequence[str]) -> Path:
     return data_directory() / "clusters" / f"{readable}-{digest}"
 
 
-def write_private(path: Path, content: bytes) -> None:
-    """Make a new file that only its user can read, not even for a moment with wider permissions."""
+def state_directory(addresses: Sequence[str], role: str) -> Path:
+    """The directory in which a worker of a cluster keeps its shares.
+
+    It lies apart from the cluster's credentials, which are replaced as a whole when they expire.
+    """
+    return data_directory() / "state" / cluster_directory(addresses).name / role
+
+
+def write_private(path: Path, content: bytes, durable: bool = False) -> None:
+    """Make a new file that only its user can read, not even for a moment with wider permissions.
+
+    A ``durable`` one is on the disk afterwards, and not only on its way there.
+    """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
 
 
-def replace_private(path: Path, content: bytes) -> None:
+def replace_private(path: Path, content: bytes, durable: bool = False) -> None:
     """Put a private file in the place of another, so that a reader sees the old or the new one, whole."""
     fresh = path.with_name(f".{path.name}.new")
     fresh.unlink(missing_ok=True)
-    write_private(fresh, content)
-    os.replace(fresh, path)
+    try:
+        write_private(fresh, content, durable)
+        os.replace(fresh, path)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from syfr.directories import cache_directory, cluster_directory, locked
+from syfr.directories import cache_directory, cluster_directory, locked, state_directory
 from syfr.errors import InputTypeError, SyfrError
 from syfr.identity import Bundle
 from syfr.protocol.roles import SERVERS, Role
@@ -41,15 +41,20 @@ def read_config(path: Path) -> dict[Role, str]:
         ) from error
 
 
-def load_worker(role: Role, addresses: dict[Role, str], credentials: Path | None, managed: bool) -> Worker:
+def load_worker(
+    role: Role, addresses: dict[Role, str], credentials: Path | None, managed: bool, state: Path | None
+) -> Worker:
     """The worker, listening. The first worker of a machine compiles the kernels while the others wait for them."""
-    directory = credentials or cluster_directory([addresses[server] for server in SERVERS]) / role.label
+    hosts = [addresses[server] for server in SERVERS]
+    directory = credentials or cluster_directory(hosts) / role.label
     bundle = Bundle.load(directory)
     if bundle.identity.role != role.label:
         raise InputTypeError(f"The credentials in {directory} are of {bundle.identity}, not of {role.label}.")
     with locked(cache_directory() / "kernels", timeout=COMPILE_SECONDS):
         from syfr.party.service import Worker
-    return Worker(role, addresses, bundle, managed)
+        from syfr.party.state import StateDirectory
+    kept = None if managed else StateDirectory(state or state_directory(hosts, role.label), role.label, bundle.cluster)
+    return Worker(role, addresses, bundle, managed, kept)
 
 
 class _Wakeup:
@@ -97,7 +102,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("role", choices=[role.label for role in SERVERS], help="the part this worker plays")
     parser.add_argument("--config", type=Path, required=True, help="JSON file with the addresses of the three workers")
     parser.add_argument("--credentials", type=Path, help="this worker's bundle; the default is that of a local cluster")
-    parser.add_argument("--managed", action="store_true", help="end when standard input is closed")
+    parser.add_argument("--managed", action="store_true", help="end when standard input is closed, and keep no shares")
+    parser.add_argument("--state-dir", type=Path, help="where shares are kept, encrypted, across restarts")
     return parser.parse_args(arguments)
 
 
@@ -107,7 +113,8 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format=f"%(asctime)s {options.role} %(levelname)s %(message)s")
     role = next(role for role in SERVERS if role.label == options.role)
     try:
-        worker = load_worker(role, read_config(options.config), options.credentials, options.managed)
+        addresses = read_config(options.config)
+        worker = load_worker(role, addresses, options.credentials, options.managed, options.state_dir)
     except SyfrError as error:
         _say({"error": error.code, "message": str(error)})
         return 1

@@ -1,11 +1,12 @@
-"""The models that a worker holds shares of, and how many requests are open for each.
+"""The models that a worker holds shares of.
 
-A share is taken into use only after the three workers have compared hashes: all have the same program, server0 and
-server1 the same masked weights, and each seed is the same at the two workers that hold it.
+A share is in use only while the three workers are linked and have compared hashes: all have the same program, server0
+and server1 the same masked weights, and each seed is the same at the two workers that hold it.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,13 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from syfr.errors import NotServedError, NotSharedError, ProtocolError
-from syfr.party.fields import Fields, seeds_of, text
+from syfr.errors import NotSharedError, ProtocolError, WorkerError
+from syfr.link import Frame
+from syfr.party.fields import Fields, fields_of, seeds_of, text
+from syfr.party.serving import Serving
+from syfr.party.state import StateDirectory
 from syfr.program import Program
 from syfr.protocol import sharing
 from syfr.protocol.channel import Array
 from syfr.protocol.roles import Role
 from syfr.protocol.sharing import SEED_BYTES, LayerShare, ModelShare
+
+log = logging.getLogger("syfr.party")
 
 MODEL_ID = re.compile(r"[0-9a-f]{32}")
 COMPARED = {
@@ -34,9 +40,8 @@ class Model:
     """One shared model at one worker.
 
     Attributes:
-        limit: requests that may be answered while served; None for no limit.
-        served: requests answered since serving was last opened.
-        reserved: requests that are running now.
+        serving: what may still be asked of it.
+        agreed: the peers that were found to hold matching parts since they were last linked.
     """
 
     number: str
@@ -44,11 +49,8 @@ class Model:
     program: Program
     layers: dict[int, LayerShare] = field(repr=False)
     digests: dict[str, bytes] = field(repr=False)
-    role: Role = Role.SERVER0
-    serving: bool = False
-    limit: int | None = None
-    served: int = 0
-    reserved: int = 0
+    role: Role
+    serving: Serving
     agreed: set[Role] = field(default_factory=set)
 
     @property
@@ -56,52 +58,14 @@ class Model:
         """Whether both peers hold matching parts."""
         return len(self.agreed) == 2
 
-    @property
-    def left(self) -> int | None:
-        """Requests that may still begin; None for no limit."""
-        if not self.serving:
-            return 0
-        return None if self.limit is None else max(0, self.limit - self.served - self.reserved)
-
-    def open(self, requests: int | None) -> None:
-        """Open serving for so many requests, counted from now."""
-        self.serving, self.limit, self.served = True, requests, 0
-
-    def pause(self) -> None:
-        """Close serving; the share stays."""
-        self.serving = False
-
-    def reserve(self, requests: int) -> None:
-        """Count requests that begin; raises NotServedError when they are not open."""
-        left = self.left
-        if not self.serving or (left is not None and requests > left):
-            raise NotServedError(
-                f"The model '{self.name}' is shared, but not served for this query: it needs {requests} request(s), "
-                f"and {left or 0} are open. "
-                "Its owner can open more with serve()."
-            )
-        self.reserved += requests
-
-    def commit(self, requests: int) -> None:
-        """The requests were answered; at the limit serving closes."""
-        self.reserved -= requests
-        self.served += requests
-        if self.limit is not None and self.served >= self.limit:
-            self.serving = False
-
-    def release(self, requests: int) -> None:
-        """The requests failed before an answer was released."""
-        self.reserved -= requests
-
     def status(self) -> dict[str, Any]:
         """Counters, for the owner."""
         return {
             "model": self.number,
             "name": self.name,
-            "serving": self.serving,
-            "requests": self.limit,
-            "served": self.served,
             "rows": self.program.rows,
+            "ready": self.ready,
+            **self.serving.status(),
         }
 
     def describe(self) -> dict[str, Any]:
@@ -110,7 +74,7 @@ class Model:
             "model": self.number,
             "name": self.name,
             "program": self.program.to_message(),
-            "serving": self.serving,
+            "serving": self.serving.on and self.ready,
         }
 
     def digests_for(self, peer: Role) -> dict[str, bytes]:
@@ -119,10 +83,14 @@ class Model:
 
 
 class ModelStore:
-    """All models of one worker."""
+    """All models of one worker.
 
-    def __init__(self, role: Role) -> None:
-        self._role = role
+    Args:
+        state: where they are kept beyond the worker's end; None for a worker that keeps nothing.
+    """
+
+    def __init__(self, role: Role, state: StateDirectory | None = None) -> None:
+        self._role, self._state = role, state
         self._models: dict[str, Model] = {}
 
     def __iter__(self) -> Iterator[Model]:
@@ -136,22 +104,63 @@ class ModelStore:
         program = Program.from_message(fields.get("program"))
         share = _read_share(self._role, program, fields.get("seeds"), arrays)
         layers = sharing.layer_shares(program, share)
-        return Model(number, name, program, layers, sharing.digests(program, share), self._role)
+        serving = Serving(name)
+        if self._state is not None:
+            keep_serving = self._state.keep_serving
+            serving.keep = lambda: keep_serving(number, serving.to_fields())
+        return Model(number, name, program, layers, sharing.digests(program, share), self._role, serving)
+
+    def keep(self, fields: Fields, arrays: Sequence[Array]) -> None:
+        """Write an owner's share to the state directory, if there is one; raises WorkerError."""
+        if self._state is not None:
+            kept = {name: fields[name] for name in ("model", "name", "program", "seeds")}
+            self._state.keep_share(fields["model"], Frame("share", kept, arrays))
+
+    def restore(self) -> None:
+        """Take up the models that were kept; they are used once the peers were found to hold matching parts."""
+        for number, share, counters in self._state.load() if self._state is not None else ():
+            try:
+                model = self.read(fields_of(share.meta), share.arrays)
+                if counters is not None:
+                    model.serving.restore(counters)
+            except ProtocolError as error:
+                log.warning("leaves the kept share of model %s alone: %s", number, error)
+                continue
+            self.add(model)
+            log.info("took up its share of the model '%s' (%s)", model.name, number)
 
     def add(self, model: Model) -> None:
-        """Keep a model."""
+        """Put a model into the store."""
         self._models[model.number] = model
 
+    def find(self, number: object) -> Model | None:
+        """The model of that number, if it is here."""
+        return self._models.get(number) if isinstance(number, str) else None
+
     def get(self, number: object) -> Model:
-        """The model of that number; raises NotSharedError."""
-        model = self._models.get(number) if isinstance(number, str) else None
-        if model is None or not model.ready:
+        """The model of that number, ready to be used; raises NotSharedError, or WorkerError when it is not ready."""
+        model = self.find(number)
+        if model is None:
             raise NotSharedError("This model is not shared with the workers. Its owner can share it with share().")
+        if not model.ready:
+            waits = " and ".join(peer.label for peer in self._role.peers if peer not in model.agreed)
+            raise WorkerError(
+                f"{self._role.label} has not found yet that {waits} holds its part of the model '{model.name}'. "
+                "Try again when all three workers run; if one has lost its part, share the model again."
+            )
         return model
 
     def drop(self, number: object) -> Model | None:
-        """Forget a model and its share."""
-        return self._models.pop(number, None) if isinstance(number, str) else None
+        """Forget a model and its share, on the disk too."""
+        model = self._models.pop(number, None) if isinstance(number, str) else None
+        if model is not None:
+            self.discard(model.number)
+        return model
+
+    def discard(self, number: str) -> None:
+        """Delete what is kept of a model; raises WorkerError."""
+        if self._state is not None:
+            self._state.delete(number)
 
 
 def _read_share(role: Role, program: Program, seeds: object, arrays: Sequence[Array]) -> ModelShare:

@@ -199,7 +199,7 @@ class Queries:
         if query.done and session.queries.pop(query.place.start, None) is query:
             self._early.pop((session.number, query.place.start), None)
             query.end()
-            session.model.commit(query.requests)
+            session.model.serving.commit(query.claim)
             if self._role is not DEALER:
                 clock = max(run.channel.clock for run in query.runs)
                 answer = np.concatenate([run.result for run in query.runs])
@@ -210,7 +210,7 @@ class Queries:
         if session.queries.pop(query.place.start, None) is None:
             return
         query.end()
-        session.model.release(query.requests)
+        session.model.serving.release(query.claim)
         self._early.pop((session.number, query.place.start), None)
         self._tell(session, query.place, error, self._role.peers if tell else ())
 

@@ -22,6 +22,7 @@ from syfr.party.peers import PEER_LIMITS, PeerLinks
 from syfr.party.reactor import Reactor
 from syfr.party.sessions import Sessions
 from syfr.party.shares import Shares
+from syfr.party.state import StateDirectory
 from syfr.protocol.roles import SERVERS, Role
 from syfr.version import __version__
 
@@ -36,16 +37,24 @@ class Worker:
         addresses: of all three workers.
         bundle: this worker's certificate and key.
         managed: whether a session started it and will end it.
+        state: where shares are kept beyond the worker's end; None to keep none.
     """
 
-    def __init__(self, role: Role, addresses: Mapping[Role, str], bundle: Bundle, managed: bool = False) -> None:
+    def __init__(
+        self,
+        role: Role,
+        addresses: Mapping[Role, str],
+        bundle: Bundle,
+        managed: bool = False,
+        state: StateDirectory | None = None,
+    ) -> None:
         self.role = role
         self.managed = managed
         self._bundle = bundle
         self._started = time.time()
         self.reactor = Reactor(lambda: self._sessions.idle())
         self.links = PeerLinks(self.reactor, role, addresses, bundle, self._from_peer, self._link_changed)
-        self._models = ModelStore(role)
+        self._models = ModelStore(role, state)
         self._shares = Shares(self._models, role, self.links, self.reactor)
         self._sessions = Sessions(role, self.links, self.reactor)
         self._peer_frames: dict[str, Callable[[Role, Fields, Frame], None]] = {
@@ -57,6 +66,7 @@ class Worker:
             "began": self._sessions.began,
         }
         self.listener = Listener(self.reactor, addresses[role], self._accepted)
+        self._models.restore()  # once the address is ours: then so is the state directory
 
     def run(self) -> None:
         """Serve until :meth:`stop`."""
@@ -137,20 +147,24 @@ class Worker:
         self._shares.share(fields, frame, done)
 
     def serve(self, _: Endpoint, fields: Fields, *__: object) -> dict[str, Any]:
-        """Open so many requests, or any number."""
-        requests = fields.get("requests")
-        limit = None if requests is None else whole(requests, "requests", 1, LARGEST)
-        self._models.get(fields.get("model")).open(limit)
+        """Open so many requests and rows of each client, or any number."""
+        limits = [
+            None if fields.get(name) is None else whole(fields[name], name, 1, LARGEST)
+            for name in ("requests", "per_client")
+        ]
+        self._models.get(fields.get("model")).serving.open(*limits)
         self._sessions.wake()
         return {}
 
     def pause(self, _: Endpoint, fields: Fields, *__: object) -> dict[str, Any]:
         """Close serving; the share stays."""
-        self._models.get(fields.get("model")).pause()
+        model = self._models.find(fields.get("model")) or self._models.get(fields.get("model"))
+        model.serving.close()
         return {}
 
     def drop(self, _: Endpoint, fields: Fields, *__: object) -> dict[str, Any]:
         """Delete a model's share and end its sessions."""
+        self._shares.withdraw(fields.get("model"))
         model = self._models.drop(fields.get("model"))
         withdrawn = NotConnectedError("The model's owner has withdrawn it from the workers.")
         self._sessions.end_where(lambda session: session.model is model, withdrawn)
@@ -172,7 +186,9 @@ class Worker:
         }
 
     def shutdown(self, *_: object) -> dict[str, Any]:
-        """End the worker, once the answer is on its way."""
+        """Delete all shares and end the worker, once the answer is on its way."""
+        for model in list(self._models):
+            self._models.drop(model.number)
         self.reactor.after(0, self.stop)
         return {}
 
@@ -196,7 +212,7 @@ class Worker:
 
     def _link_changed(self, peer: Role) -> None:
         """A new link has new keys: what was prepared under the old ones cannot be used."""
-        self._shares.fail_all(f"the link to {peer.label} was lost")
+        self._shares.link_changed(peer)
         lost = WorkerError(f"{self.role.label} lost its link to {peer.label}. Connect again.")
         self._sessions.end_where(lambda _: True, lost)
 

@@ -16,6 +16,7 @@ from syfr.party.fields import Place
 from syfr.party.models import Model
 from syfr.party.pool import Pool
 from syfr.party.reactor import Timer
+from syfr.party.serving import Claim
 from syfr.party.streams import PairKeys
 from syfr.protocol.channel import Array, Run
 from syfr.protocol.roles import Role
@@ -42,12 +43,13 @@ class Query:
     block is ready, its numbers stay in the processor's cache, and the workers compute on one while another travels.
 
     Attributes:
+        claim: what it counts as.
         runs: the parts that have begun, in the order of their rows.
         begun_until: rows below this belong to parts that have begun.
     """
 
     place: Place
-    requests: int
+    claim: Claim
     masked_input: Words | None = field(default=None, repr=False)
     runs: list[Run] = field(default_factory=list)
     begun_until: int = 0
@@ -122,9 +124,8 @@ class Session:
         if place.start != self.accepted_until:
             raise ProtocolError(f"Row {place.start} is not the next row of this session; each is taken once, in order.")
         self.accepted_until = place.stop
-        query = Query(place, self.requests(place.rows))
-        self.model.reserve(query.requests)
-        self.queries[place.start] = query
+        claim = self.model.serving.reserve(self.client.name, self.requests(place.rows), place.rows)
+        query = self.queries[place.start] = Query(place, claim)
         return query
 
     # ---- the dealer ----
@@ -137,9 +138,11 @@ class Session:
         if len(self.confirmed) < 2:
             return 0
         ahead = max(self.rows, min(AHEAD_ROWS, AHEAD_BYTES // self._row_bytes))
-        left = self.model.left
+        left, own = self.model.serving.left, self.model.serving.rows_left(self.client.name)
         if left is not None:
             ahead = min(ahead, left * self.rows)
+        if own is not None:
+            ahead = min(ahead, own)
         target = self.pool.next_row + ahead
         self._filling = self.pool.ready_until < (target if self._filling else target - ahead // 2)
         missing = max(target if self._filling else 0, self.wanted_until) - self.pool.ready_until

@@ -1,17 +1,25 @@
-"""Sharing a model: each worker takes its part into use once all three have found that their parts match."""
+"""Sharing a model: each worker takes its part into use once all three have found that their parts match.
+
+They compare hashes when the owner shares a model, and those of all models that they have when a link between two of
+them is set up: after a restart a kept share is used again without its owner.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from syfr.errors import ProtocolError, SyfrError
+from syfr.errors import ProtocolError, SyfrError, WorkerError
 from syfr.link import Frame
 from syfr.party.fields import Fields, text
 from syfr.party.models import Model, ModelStore
 from syfr.party.peers import PeerLinks
 from syfr.party.reactor import Reactor
 from syfr.protocol.roles import Role
+
+log = logging.getLogger("syfr.party")
 
 SHARE_SECONDS = 60.0
 MAX_WAITING = 64
@@ -39,19 +47,49 @@ class Shares:
         """Take an owner's share; ``done`` is called with None, or with the reason why it was not taken."""
         self._links.require()
         model = self._store.read(fields, frame.arrays)
+        try:
+            self._store.keep(fields, frame.arrays)
+        except WorkerError:
+            for peer in self._role.peers:  # so that they need not wait for hashes
+                self._links.send(peer, "share", {"model": model.number, "digests": None})
+            raise
         waiting = self._waiting[model.number] = Waiting(model, done)
         self._reactor.after(SHARE_SECONDS, lambda: self._fail(waiting, "the other workers did not answer"))
         for peer in self._role.peers:
-            self._links.send(peer, "share", {"model": model.number, "digests": model.digests_for(peer)})
+            self._announce(model, peer)
         self._compare(model.number)
+
+    def _announce(self, model: Model, peer: Role) -> None:
+        self._links.send(peer, "share", {"model": model.number, "digests": model.digests_for(peer)})
+
+    def link_changed(self, peer: Role) -> None:
+        """A link came up or was lost: what was found over the old one holds no longer."""
+        self._fail_all(f"the link to {peer.label} was lost")
+        for found in self._digests.values():
+            found.pop(peer, None)
+        for model in self._store:
+            model.agreed.discard(peer)
+            if self._links.up(peer):
+                self._announce(model, peer)
 
     def peer_digests(self, peer: Role, fields: Fields, _: Frame) -> None:
         """The hashes of a peer's part."""
         number = text(fields.get("model"), "model")
+        model = self._store.find(number)
+        if model is not None:
+            self._compare_again(model, peer, fields.get("digests"))
+            return
         if len(self._digests) >= MAX_WAITING and number not in self._digests:
             self._digests.pop(next(iter(self._digests)))
         self._digests.setdefault(number, {})[peer] = fields.get("digests")
         self._compare(number)
+
+    def _compare_again(self, model: Model, peer: Role, digests: object) -> None:
+        """The hashes of a peer that was linked anew, or restarted."""
+        if digests == model.digests_for(peer):
+            model.agreed.add(peer)
+        else:
+            log.warning("%s has another part of the model '%s'; it is not used", peer.label, model.name)
 
     def _compare(self, number: str) -> None:
         waiting = self._waiting.get(number)
@@ -59,6 +97,9 @@ class Shares:
             return
         model = waiting.model
         for peer, digests in self._digests.get(number, {}).items():
+            if digests is None:
+                self._fail(waiting, f"{peer.label} could not keep its part")
+                return
             if digests != model.digests_for(peer):
                 self._fail(waiting, f"{self._role.label} and {peer.label} were given parts that do not match")
                 return
@@ -68,7 +109,13 @@ class Shares:
             self._store.add(model)
             waiting.done(None)
 
-    def fail_all(self, reason: str) -> None:
+    def withdraw(self, number: object) -> None:
+        """Give up a share that its owner no longer wants."""
+        waiting = self._waiting.get(number) if isinstance(number, str) else None
+        if waiting is not None:
+            self._fail(waiting, "its owner has withdrawn it")
+
+    def _fail_all(self, reason: str) -> None:
         """Give up every share that is being compared."""
         for waiting in list(self._waiting.values()):
             self._fail(waiting, reason)
@@ -76,6 +123,8 @@ class Shares:
     def _fail(self, waiting: Waiting, reason: str) -> None:
         if self._waiting.get(waiting.model.number) is waiting:
             self._forget(waiting.model.number)
+            with contextlib.suppress(WorkerError):  # the owner is told the reason, and to share again
+                self._store.discard(waiting.model.number)
             waiting.done(ProtocolError(f"The model was not shared: {reason}. Share it again with all three workers."))
 
     def _forget(self, number: str) -> None:
