@@ -38,17 +38,16 @@ sy_client <- function(credentials = NULL) {
 client_connect_to_model <- function(client, batch_input_shape, batch_output_shape, cluster, model = NULL,
                                     timeout = 60) {
   call <- sys.call()
-  client <- as_client(client, call)
+  known <- as_client(client, call)
   cluster <- as_cluster(cluster, call)
-  python <- from_python(call = call, {
-    bundle("syfr.client")$Client(python_cluster(cluster, call), client$credentials)
-  })
-  wait_for(call = call, from_python(call = call, {
+  python <- from_python(bundle("syfr")$Client(python_cluster(cluster, call), known$credentials), call)
+  wait_for(call = call, {
     python$connecting(as_shape(batch_input_shape), as_shape(batch_output_shape), model = model, timeout = timeout)
-  }))
-  client$python <- python
-  client$cluster <- cluster
-  client$queries <- list()
+  })
+  if (is_alive(known$python)) known$python$disconnect()
+  known$python <- python
+  known$queries <- list()
+  if (is_python(client)) reticulate::py_set_attr(client, "_client", python)
   invisible(client)
 }
 
@@ -89,18 +88,18 @@ client_connect_to_model <- function(client, batch_input_shape, batch_output_shap
 #' @export
 client_query_model <- function(client, x, timeout = 60) {
   call <- sys.call()
-  python <- connected(client, call)
-  wait_for(from_python(python$querying(as_rows(x), timeout = timeout), call), call)
+  wait_for(connected(client, call)$querying(as_rows(x), timeout = timeout), call)
 }
 
 #' @rdname client_query_model
 #' @export
 client_query_model_async <- function(client, x, timeout = 60) {
   call <- sys.call()
-  client <- as_client(client, call)
-  task <- from_python(connected(client, call)$querying(as_rows(x), timeout = timeout), call)
+  if (is_python(client)) stop_syfr("type", "A client made in Python has its own query_model_async(). Use that.", call)
+  python <- connected(client, call)
+  task <- suspendInterrupts(from_python(python$querying(as_rows(x), timeout = timeout), call))
   # The first step sends the input; nothing is waited for.
-  suspendInterrupts(from_python(task$step(0), call))
+  suspendInterrupts(task$step(0))
   client$queries <- c(client$queries, task)
   invisible(client)
 }
@@ -109,13 +108,12 @@ client_query_model_async <- function(client, x, timeout = 60) {
 #' @export
 client_query_model_join <- function(client) {
   call <- sys.call()
-  client <- as_client(client, call)
-  if (length(client$queries) == 0) {
+  task <- as_client(client, call)$queries[1]
+  if (length(task) == 0) {
     stop_syfr("not_connected", "No question is under way. Ask one with client_query_model_async() first.", call)
   }
-  task <- client$queries[[1]]
   client$queries <- client$queries[-1]
-  wait_for(task, call)
+  wait_for(task[[1]], call)
 }
 
 #' @rdname client_query_model
@@ -123,25 +121,48 @@ client_query_model_join <- function(client) {
 #' @export
 predict.syfr_client <- function(object, x, ...) client_query_model(object, x, ...)
 
+#' The last query of a client
+#'
+#' What the last query that was answered cost, and what each worker received of its input: numbers that look like
+#' noise, since each pixel is hidden by a mask that no single worker knows.
+#'
+#' @param client A client that has asked with [client_query_model()].
+#' @return A list: `seconds` it took; `rows` asked for; `bytes_sent` and `bytes_received` by the client; `delays`,
+#'   messages between workers that had to wait for each other; `seen`, for each worker an array of the shape of the
+#'   input with what it received, scaled to 0..1 (without rows for server2, the dealer, which receives nothing of it).
+#'   Of an input that was sent in parts, `seen` is the last part.
+#' @inherit client_query_model examples
+#' @export
+client_last_query <- function(client) {
+  call <- sys.call()
+  python <- connected(client, call)
+  seen <- from_python(python$sent_view(), call)
+  c(python$last_query, list(seen = seen))
+}
+
+# A client from what a user may hand over: one made by sy_client(), or Python's TFEWorker in the part of a client.
 as_client <- function(x, call) {
   if (inherits(x, "syfr_client")) return(x)
-  stop_syfr("type", "`client` is not a client. Make one with sy_client().", call)
+  if (!is_alive(x) || !reticulate::py_has_attr(x, "query_model")) {
+    stop_syfr("type", "`client` is not a client. Make one with sy_client().", call)
+  }
+  client <- sy_client()
+  client$python <- x$`_client`
+  client
 }
 
 # The Python object of a connected client.
 connected <- function(client, call) {
-  client <- as_client(client, call)
-  if (is.null(client$python) || !is_alive(client$python)) {
-    stop_syfr("not_connected", call = call, paste(
-      "The client is not connected to a model. Connect it with client_connect_to_model() first."
-    ))
-  }
-  client$python
+  python <- as_client(client, call)$python
+  if (is_alive(python)) return(python)
+  stop_syfr("not_connected", call = call, paste(
+    "The client is not connected to a model. Connect it with client_connect_to_model() first."
+  ))
 }
 
 #' @export
 format.syfr_client <- function(x, ...) {
-  if (is.null(x$python) || !is_alive(x$python)) return("<client, not connected>")
+  if (!is_alive(x$python)) return("<client, not connected>")
   info <- x$python$model_info
   shape <- function(sizes) paste(unlist(sizes), collapse = " x ")
   c(

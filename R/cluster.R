@@ -59,8 +59,8 @@ as_cluster <- function(x, call = sys.call(-1)) {
   if (!is_python_cluster(x)) {
     stop_syfr("type", "`cluster` is not a cluster. Make one with sy_cluster(w0, w1, w2).", call)
   }
-  auto_managed <- reticulate::iterate(x$workers, function(worker) worker$auto_managed)
-  new_cluster(unlist(x$addresses)[roles], unlist(auto_managed), python = x)
+  auto_managed <- vapply(x$workers, function(worker) worker$auto_managed, NA)
+  new_cluster(unlist(x$addresses[roles]), auto_managed, python = x)
 }
 
 is_python_cluster <- function(x) is_alive(x) && reticulate::py_has_attr(x, "addresses")
@@ -109,29 +109,29 @@ sy_start <- function(cluster, timeout = NULL) {
   call <- sys.call()
   cluster <- as_cluster(cluster, call)
   if (is.null(timeout)) timeout <- if (all(cluster$auto_managed)) 60 else 3600
-  python <- python_cluster(cluster, call)
-  wait_for(from_python(python$starting(timeout = timeout, library_path = library_directory()), call), call)
+  wait_for(python_cluster(cluster, call)$starting(timeout), call)
   invisible(cluster)
 }
 
 #' Stop a cluster, or serving a model
 #'
-#' For a cluster, ends the workers that are `auto_managed`, and with them their shares of all models. For a shared
-#' model, stops serving it and deletes its shares; the workers go on.
+#' For a cluster, ends the workers that this session has started, and with them their shares of all models; names the
+#' others that still run, and says how to end them. For a shared model, stops serving it and deletes its shares; the
+#' workers go on.
 #'
 #' @section What stops what:
-#' | what you do | what stops | what stays | what is deleted |
+#' | what happens | what stops | what stays | what is deleted |
 #' |---|---|---|---|
-#' | `num_requests` is reached | serving this model: a query gets `syfr_error_not_served` | workers; the shares, so that [sy_serve()] opens it again | nothing |
-#' | Esc, Stop or Ctrl-C during [sy_serve()] | serving this model, as above | workers; shares | nothing |
-#' | the same during [sy_start()], [sy_share()], or a query | this call | workers; what was shared before | what the call had begun |
-#' | `sy_stop(model)` | serving this model | workers; other models | the workers' shares of this model |
-#' | [sy_shutdown_workers()] | serving all models of its cluster; its workers, of which those started by hand are told by the owner's certificate | workers that do not answer: it prints what to stop where | all shares on those workers |
-#' | `sy_stop(cluster)` | workers that are `auto_managed` | workers started by hand, and their shares | all shares on the workers that end |
-#' | the owner's R session ends, or is killed | workers that it started | workers started by hand, which go on serving | all shares on the workers that end |
-#' | a client's R session ends | its queries under way | all else | its masks |
+#' | `num_requests` is reached | serving this model: queries get `syfr_error_not_served` | workers and shares, so that [sy_serve()] opens it again | nothing |
+#' | Esc, Stop or Ctrl-C during [sy_serve()] | serving this model, as above | workers and shares | nothing |
+#' | the same during another call | that call | workers, and what was shared before | what the call had begun |
+#' | `sy_stop(model)` | serving this model | workers, other models | the shares of this model |
+#' | [sy_shutdown_workers()], or `sy_stop(cluster)` | the workers that this session has started | workers started by hand, or by another session: it says how to end them | all shares that the ended workers held |
+#' | the owner's R session ends, or is killed | the workers that it has started | workers started by hand, which go on serving | all shares that the ended workers held |
+#' | the session ends after `sy_serve(block = FALSE)` | as above: serving goes on only on workers started by hand | | |
+#' | a client's R session ends | its queries under way | everything else | its masks |
 #'
-#' Certificates are kept in all cases, in `tools::R_user_dir("syfr", "data")`.
+#' Keys and certificates stay in all cases, except those of [sy_cluster_local()].
 #'
 #' @param x A cluster made by [sy_cluster()], or a shared model.
 #' @param ... Not used.
@@ -147,7 +147,7 @@ sy_stop <- function(x, ...) UseMethod("sy_stop")
 #' @export
 sy_stop.syfr_cluster <- function(x, ...) {
   call <- sys.call(-1)
-  wait_for(from_python(python_cluster(x, call)$stopping(), call), call)
+  wait_for(python_cluster(x, call)$stopping(), call)
   invisible(x)
 }
 
@@ -199,21 +199,38 @@ local_sy_cluster <- function(cluster = sy_cluster_local(), envir = parent.frame(
 
 #' Look at the workers
 #'
-#' Asks every worker of a cluster how it is. A worker that does not answer is a row too.
+#' Asks every worker of a cluster how it is. A worker that does not answer is a row too. Only the owner of a cluster
+#' may ask.
 #'
 #' @param cluster A cluster made by [sy_cluster()].
 #' @param timeout Seconds to wait for an answer.
-#' @return A data frame with a row for each worker: `role`, `host`, `auto_managed`, `state` (`"ready"`, `"waiting"`
-#'   for the other workers, or `"down"`), `pid`, `models` and `sessions` (numbers of), `served` (requests, all
-#'   models), `received_mb` and `sent_mb` (with the other workers, in 10^6 bytes).
+#' @return A data frame with a row for each worker: `worker` (its role), `address`, `running`, `ours` (whether this
+#'   session started it), `pid`, `models` (how many it holds shares of), `served` (requests, of all models),
+#'   `sessions` (of clients), `received_kb` and `sent_kb` (what it exchanged with the other workers, in 1,000 bytes), and
+#'   `problem` (why it does not answer). What is not known of a worker that does not answer is `NA`.
 #' @examplesIf syfr:::can_run()
 #' with_sy_cluster(sy_status(cluster))
 #' @export
 sy_status <- function(cluster, timeout = 5) {
   call <- sys.call()
   cluster <- as_cluster(cluster, call)
-  rows <- wait_for(from_python(python_cluster(cluster, call)$asking(timeout = timeout), call), call)
-  rows
+  reports <- wait_for(python_cluster(cluster, call)$reporting(timeout), call)
+  do.call(rbind, lapply(reports, status_row))
+}
+
+status_row <- function(report) {
+  known <- function(value, otherwise) if (is.null(value)) otherwise else value
+  total <- function(numbers) if (is.null(numbers)) NA_real_ else sum(as.numeric(unlist(numbers))) / 1000
+  served <- if (!is.null(report$models)) sum(vapply(report$models, function(model) as.numeric(model$served), 1))
+  data.frame(
+    worker = report$worker, address = report$address, running = report$running, ours = report$ours,
+    pid = as.integer(known(report$pid, NA)),
+    models = if (is.null(report$models)) NA_integer_ else length(report$models),
+    served = known(served, NA_real_),
+    sessions = as.integer(known(report$sessions, NA)),
+    received_kb = total(report$received), sent_kb = total(report$sent),
+    problem = known(report$problem, NA_character_)
+  )
 }
 
 #' @export

@@ -30,21 +30,19 @@
 #'   model
 #' })
 #' @export
-sy_share <- function(model, cluster, name = NULL, input_range = c(0, 1), timeout = 60) {
+sy_share <- function(model, cluster, name = NULL, input_range = c(0, 1), timeout = 300) {
   call <- sys.call()
   cluster <- as_cluster(cluster, call)
   keras_model <- as_keras_model(model, call)
   if (is.null(name) && is.character(model)) name <- sub("[.][^.]*$", "", basename(model))
-  shared <- wait_for(call = call, from_python(call = call, {
-    bundle("syfr.owner")$sharing(
-      keras_model, python_cluster(cluster, call),
-      name = name, input_range = input_range, timeout = timeout
-    )
-  }))
+  python <- python_cluster(cluster, call)
+  shared <- wait_for(call = call, {
+    bundle("syfr.owner")$sharing(keras_model, python, name = name, input_range = input_range, timeout = timeout)
+  })
   invisible(new_model(shared, cluster, keras_model))
 }
 
-# The Keras model is kept with its share: a shared model that nothing refers to is given up.
+# The Keras model is kept with its share, which Python forgets with the model.
 new_model <- function(shared, cluster, keras_model) {
   structure(list(python = shared, cluster = cluster, keras = keras_model, name = shared$name), class = "syfr_model")
 }
@@ -60,27 +58,39 @@ as_keras_model <- function(model, call) {
   if (!file.exists(path)) {
     stop_syfr("type", sprintf("There is no file %s. Give the path of a saved Keras model.", model), call)
   }
-  from_python(load_keras()$models$load_model(path, compile = FALSE), call)
+  from_python(load_saved(path), call)
 }
 
-# Keras, without what TensorFlow says when it starts.
-load_keras <- function() {
+# TensorFlow talks to standard error when it starts, whatever it is told; what goes wrong comes as an exception.
+load_saved <- function(path) {
   bundle("syfr")
-  environ <- reticulate::import("os", convert = FALSE)$environ
-  environ$setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-  suspendInterrupts(reticulate::import("keras"))
+  suspendInterrupts({
+    os <- reticulate::import("os")
+    kept <- os$dup(2L)
+    nowhere <- os$open(os$devnull, os$O_WRONLY)
+    on.exit({
+      os$dup2(kept, 2L)
+      os$close(kept)
+      os$close(nowhere)
+    })
+    os$dup2(nowhere, 2L)
+    reticulate::import("keras")$models$load_model(path, compile = FALSE)
+  })
 }
+
+not_shared <- "This model is not shared by this session. Share it first, with sy_share()."
 
 # The shared model that a user means by the object of sy_share(), or by the Keras model itself.
 as_shared <- function(model, call) {
   if (inherits(model, "syfr_model")) {
     if (is_alive(model$python)) return(model)
-    stop_syfr("not_shared", call = call, paste(
-      "This model was shared by an R session that has ended. Share it again with sy_share()."
-    ))
+    stop_syfr("not_shared", not_shared, call)
   }
   if (!is_alive(model)) stop_syfr("type", "`model` is not a shared model. Share it with sy_share() first.", call)
-  shared <- from_python(bundle("syfr.owner")$shared_model(model), call)
+  shared <- tryCatch(
+    from_python(bundle("syfr.owner")$shared_model(model), call),
+    syfr_error_not_shared = function(e) stop_syfr("not_shared", not_shared, call)
+  )
   new_model(shared, as_cluster(shared$cluster, call), model)
 }
 
@@ -112,23 +122,20 @@ sy_serve <- function(model, num_requests = NULL, block = TRUE) {
   call <- sys.call()
   shared <- as_shared(model, call)
   python <- shared$python
-  if (as_flag(block, "block", call)) {
-    wait_for(from_python(python$serving(num_requests), call), call)
-  } else {
-    wait_for(from_python(python$open_serving(num_requests), call), call)
-  }
+  block <- as_flag(block, "block", call)
+  wait_for(if (block) python$serving(num_requests) else python$open_serving(num_requests), call)
   invisible(shared)
 }
 
 #' Shut down the workers that hold a model
 #'
-#' Ends the workers of the model's cluster, those started by hand too, and with them all shares they hold. What could
-#' not be reached is named, with what to stop where.
+#' Ends the workers of the model's cluster that this session has started, and with them all shares they hold. Workers
+#' started by hand outlive the session: for each that still runs it says what to stop where.
 #'
 #' @inheritParams sy_serve
-#' @return `model`, invisibly.
+#' @return `model`, invisibly. It is not shared any more.
 #' @inheritSection sy_stop What stops what
-#' @seealso [sy_stop()], which leaves workers that were started by hand alone.
+#' @seealso [sy_stop()]
 #' @examplesIf syfr:::can_run()
 #' cluster <- sy_cluster_local()
 #' model <- sy_share(system.file("extdata", "mnist-conv.h5", package = "syfr"), cluster)
@@ -137,7 +144,8 @@ sy_serve <- function(model, num_requests = NULL, block = TRUE) {
 sy_shutdown_workers <- function(model) {
   call <- sys.call()
   shared <- as_shared(model, call)
-  wait_for(from_python(shared$python$shutting_down(), call), call)
+  wait_for(shared$python$shutting_down(), call)
+  bundle("syfr.owner")$forget(shared$keras)
   invisible(model)
 }
 
@@ -145,7 +153,8 @@ sy_shutdown_workers <- function(model) {
 sy_stop.syfr_model <- function(x, ...) {
   call <- sys.call(-1)
   shared <- as_shared(x, call)
-  wait_for(from_python(shared$python$dropping(), call), call)
+  wait_for(shared$python$dropping(), call)
+  bundle("syfr.owner")$forget(shared$keras)
   invisible(x)
 }
 

@@ -31,8 +31,13 @@ load_bundle <- function(call = NULL) {
       reticulate::import("msgpack")
       package <- reticulate::import_from_path("syfr", path = python_path())
       check_ours(package)
-      names <- c("syfr.worker", "syfr.cluster", "syfr.client")
-      c(list(syfr = package), stats::setNames(lapply(names, reticulate::import), names))
+      names <- c("syfr.hook", "syfr.owner", "syfr.worker")
+      modules <- lapply(stats::setNames(names, names), reticulate::import)
+      # For the workers that Python starts: R sets LD_LIBRARY_PATH, and a Python that finds another libpython by it
+      # cannot even import ssl.
+      environ <- reticulate::import("os", convert = FALSE)$environ
+      environ$update(list(SYFR_LIBRARY_PATH = library_directory()))
+      c(list(syfr = package), modules)
     },
     syfr_error = stop,
     error = function(e) stop_without_python(conditionMessage(e), call)
@@ -60,10 +65,9 @@ stop_without_python <- function(reason, call) {
   ))
 }
 
-# The directory of our Python's shared library, for child processes: R sets LD_LIBRARY_PATH, and a Python that finds
-# another libpython by it cannot even import ssl.
+# The directory of a Python's shared library; empty when it has none.
 library_directory <- function(config = reticulate::py_config()) {
-  if (!is.null(config$libpython)) dirname(config$libpython)
+  if (is.null(config$libpython)) "" else dirname(config$libpython)
 }
 
 # Whether examples can run: three workers on this machine. Starts no Python.

@@ -73,10 +73,10 @@ the <- new.env(parent = emptyenv())
 sy <- structure(list(), class = "syfr_module")
 
 #' @export
-`$.syfr_module` <- function(x, name) reticulate::py_get_attr(bundle("syfr"), name)
+`$.syfr_module` <- function(x, name) bundle("syfr")[[name]]
 
 #' @export
-`[[.syfr_module` <- function(x, i) reticulate::py_get_attr(bundle("syfr"), i)
+`[[.syfr_module` <- function(x, i) bundle("syfr")[[i]]
 
 #' @importFrom utils .DollarNames
 #' @export

@@ -7,15 +7,16 @@ step_seconds <- 0.02
 #
 # An interrupt during a call into Python can kill R (reticulate before 1.37), so interrupts are held back during a
 # step and taken between two steps, in Sys.sleep(). Nothing is slept before the first step or after the last.
-# `cancel` is called when the wait is left early.
-wait_for <- function(task, call = sys.call(-1), cancel = function() task$cancel()) {
+# A wait that is left early cancels its task.
+wait_for <- function(task, call = sys.call(-1)) {
   force(call)
+  task <- suspendInterrupts(from_python(task, call))
   finished <- FALSE
-  reporter <- new_reporter()
-  on.exit(if (!finished) suspendInterrupts(leave_early(cancel)))
+  on.exit(if (!finished) suspendInterrupts(leave_early(task)))
+  report <- new_reporter()
   repeat {
-    done <- suspendInterrupts(from_python(task$step(step_seconds), call))
-    lapply(suspendInterrupts(task$events()), reporter)
+    done <- suspendInterrupts(task$step(step_seconds))
+    lapply(suspendInterrupts(task$events()), report)
     if (done) break
     Sys.sleep(0.0005)
   }
@@ -25,27 +26,26 @@ wait_for <- function(task, call = sys.call(-1), cancel = function() task$cancel(
 
 # On reticulate 1.28 the first Python exception after an interrupt is reported as another interrupt: let it be one
 # that nobody misses.
-leave_early <- function(cancel) {
+leave_early <- function(task) {
   int <- reticulate::import_builtins()$int
   tryCatch(int("not a number"), error = identity, interrupt = identity)
-  tryCatch(cancel(), error = identity, interrupt = identity)
   reticulate::py_clear_last_error()
+  task$cancel()
 }
 
 # A function that shows the events of one task. Python reports events as data and prints nothing.
 new_reporter <- function() {
   shown_at <- -Inf
   function(event) {
-    if (event$event == "manual_command") return(show_manual_command(event))
+    if (event$event == "manual_command") show_manual_command(event)
+    if (event$event == "worker_left") show_left(event)
     if (quiet()) return(invisible())
     switch(event$event,
-      worker_ready = cli::cli_alert_success("{event$worker} is ready at {event$host}."),
-      waiting = cli::cli_alert_info("Waiting for {event$worker} at {event$host}."),
+      worker_ready = cli::cli_alert_success("{event$worker} is ready at {event$address}"),
       served = {
-        # A busy model is told once a second, a demonstration row by row.
+        # A busy model is told once a second, a demonstration request by request.
         now <- proc.time()[["elapsed"]]
-        last <- !is.null(event$of) && event$served >= event$of
-        if (event$served <= 10 || last || now - shown_at >= 1) {
+        if (event$served <= 10 || identical(event$served, event$of) || now - shown_at >= 1) {
           shown_at <<- now
           show_served(event)
         }
@@ -55,16 +55,21 @@ new_reporter <- function() {
   }
 }
 
+# What a user must do for the work to go on is shown even when progress is silenced.
 show_manual_command <- function(event) {
-  cli::cli_alert_info("Run this on the host of {event$worker} ({event$host}):")
+  if (!is.null(event$copy)) {
+    cli::cli_alert_info("Copy the folder {.path {event$copy}} to the host {event$host}, then run there:")
+  } else {
+    cli::cli_alert_info("Start {event$worker} by hand on {event$host}:")
+  }
   cli::cli_verbatim(paste0("    ", event$command))
 }
 
+show_left <- function(event) {
+  cli::cli_alert_warning("{event$worker} at {event$address} is left running. {event$remedy}")
+}
+
 show_served <- function(event) {
-  count <- format(event$served)
-  if (is.null(event$of)) {
-    cli::cli_alert_success("served {count}")
-  } else {
-    cli::cli_alert_success("served {count} of {format(event$of)}")
-  }
+  of <- if (is.null(event$of)) "" else paste(" of", format(event$of))
+  cli::cli_alert_success("served {format(event$served)}{of}")
 }

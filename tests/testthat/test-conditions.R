@@ -1,0 +1,59 @@
+test_that("errors have their own class, and that of all", {
+  error <- tryCatch(stop_syfr(c("port_in_use", "worker", "error"), "Taken."), error = identity)
+  expect_s3_class(error, c("syfr_error_port_in_use", "syfr_error_worker", "syfr_error", "error"), exact = FALSE)
+  expect_identical(conditionMessage(error), "Taken.")
+})
+
+test_that("the caller's call is shown", {
+  outer <- function() inner(sys.call())
+  inner <- function(call) stop_syfr("type", "Wrong.", call)
+  expect_identical(conditionCall(tryCatch(outer(), error = identity)), quote(outer()))
+})
+
+test_that("each error of Python has a class of its own in R, and those of its base classes", {
+  skip_without_python()
+  local_deadline(60)
+  python <- python_module("
+from syfr.errors import error_classes
+
+def codes():
+    return sorted(error_classes())
+
+def boom(code):
+    raise error_classes()[code]('This is wrong. Do that.')
+")
+  codes <- python$codes()
+  expect_gt(length(codes), 10)
+  for (code in setdiff(codes, "error")) {
+    error <- tryCatch(from_python(python$boom(code)), error = identity)
+    expect_s3_class(error, paste0("syfr_error_", code))
+    expect_s3_class(error, "syfr_error")
+    expect_identical(conditionMessage(error), "This is wrong. Do that.")
+  }
+  expect_s3_class(tryCatch(from_python(python$boom("port_in_use")), error = identity), "syfr_error_worker")
+  expect_null(reticulate::py_last_error())
+})
+
+test_that("each class is in the help", {
+  skip_without_python()
+  local_deadline(60)
+  codes <- names(reticulate::import("syfr.errors")$error_classes())
+  help <- tools::Rd_db("syfr")[["syfr_errors.Rd"]]
+  listed <- regmatches(paste(help, collapse = ""), gregexpr("syfr_error_[a-z_]+", paste(help, collapse = "")))[[1]]
+  expect_true(all(paste0("syfr_error_", setdiff(codes, "error")) %in% listed))
+})
+
+test_that("other exceptions are named too, and R's own errors pass as they are", {
+  skip_without_python()
+  local_deadline(60)
+  python <- python_module("
+def boom():
+    return {}['missing']
+")
+  error <- tryCatch(from_python(python$boom()), error = identity)
+  expect_s3_class(error, "syfr_error_python")
+  expect_match(conditionMessage(error), "KeyError: 'missing'")
+  expect_match(error$traceback, "boom")
+  expect_error(from_python(stop("of R")), "^of R$")
+  expect_error(from_python(stop_syfr("type", "Ours.")), class = "syfr_error_type")
+})

@@ -1,0 +1,44 @@
+test_that("the Python package travels with the R package", {
+  expect_true(file.exists(file.path(python_path(), "syfr", "errors.py")))
+  expect_true(all(file.exists(requirement_files(keras = TRUE))))
+})
+
+test_that("the module prints without being loaded", {
+  expect_match(format(sy), "^<Python module syfr .*, loaded")
+  expect_output(print(sy), "Python module syfr")
+})
+
+test_that("loading the package loads no Python", {
+  code <- "library(syfr); print(sy); print(sy_cluster('localhost:4000', 'localhost:4001', 'localhost:4002'));
+    cat(reticulate::py_available())"
+  said <- system2(file.path(R.home("bin"), "Rscript"), c("-e", shQuote(code)), stdout = TRUE, timeout = 60)
+  expect_identical(said[length(said)], "FALSE")
+})
+
+test_that("library() does not fail when Python runs already and lacks what is needed", {
+  skip_without_python()
+  code <- "reticulate::py_config(); library(syfr); tryCatch(sy$TFEWorker, syfr_error_python = conditionMessage)"
+  said <- system2(
+    file.path(R.home("bin"), "Rscript"), c("-e", shQuote(code)),
+    stdout = TRUE, timeout = 60, env = paste0("RETICULATE_PYTHON=", reticulate::import("sys")$`_base_executable`)
+  )
+  expect_match(paste(said, collapse = " "), "Call install_syfr\\(\\), then restart R", all = FALSE)
+})
+
+test_that("the module is ours", {
+  skip_without_python()
+  local_deadline(60)
+  expect_identical(normalizePath(dirname(bundle("syfr")$`__file__`)), normalizePath(file.path(python_path(), "syfr")))
+  stranger <- list(`__file__` = file.path(tempdir(), "site-packages", "syfr", "__init__.py"))
+  expect_error(check_ours(stranger), "another Python package called syfr", class = "syfr_error_python")
+})
+
+test_that("names of the module are found by $ and [[", {
+  skip_without_python()
+  local_deadline(60)
+  worker <- sy$TFEWorker(host = "localhost:4000", auto_managed = TRUE)
+  expect_true(is_alive(worker))
+  expect_identical(worker$host, "localhost:4000")
+  expect_s3_class(sy[["SyfrError"]], "python.builtin.type")
+  expect_true("KerasHook" %in% .DollarNames(sy, ""))
+})
