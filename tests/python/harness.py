@@ -74,14 +74,14 @@ class Outcome:
     dealt: list[Array]
     messages: list[Sent]
 
-    def received(self, receiver: Role, name: str, sender: Role | None = None) -> Array:
-        """The values of the one message of that name, without the running hash."""
+    def received(self, receiver: Role, name: str, sender: Role | None = None, place: int = -1) -> Array:
+        """An array of the one message of that name, the last one if ``place`` does not say which."""
         (found,) = (
             sent
             for sent in self.messages
             if sent.receiver == receiver and sent.tag[1] == name and sender in (None, sent.sender)
         )
-        return found.arrays[-1]
+        return found.arrays[place]
 
 
 def drive(works: Mapping[Role, Callable[[Channel], Coroutine[Any, Any, Any]]]) -> tuple[dict[Role, Any], list[Sent]]:
@@ -100,21 +100,23 @@ def transcript() -> Transcript:
     return Transcript(bytes(16), b"test")
 
 
-def run_relu(precision: Precision, z0: Words, z1: Words, draws: Draws) -> Outcome:
+def run_relu(precision: Precision, z0: Words, z1: Words, draws: Draws, padded: bool = False) -> Outcome:
     """Truncation and ReLU of z0 + z1 = z + 2^f - 1, (rows, n).
 
-    ``draws``: R0, R1, thresholds, dealt, tau, flip, multipliers, masks, rotation, and the next masks mask0, mask1.
+    ``draws``: R0, R1, thresholds, dealt, tau, flip, multipliers, masks, rotation, the next masks mask0, mask1, and
+    pads0, pads1 for the form of three delays.
     """
     shape = z0.shape[0], z0.shape[1]
-    with0 = {"R": draws["R0"], "thresholds": draws["thresholds"], "dealt": draws["dealt"]}
-    with1 = {"R": draws["R1"]}
+    with0 = {"R": draws["R0"], "thresholds": draws["thresholds"], "dealt": draws["dealt"], "pads": draws["pads0"]}
+    with1 = {"R": draws["R1"], "pads": draws["pads1"]}
     common = {name: draws[name] for name in COMPARE_DRAWS}
-    kept, message = relu.deal(shape, precision, Given(with0), Given(with1), Given({"tau": draws["tau"]}))
+    own = Given({"tau": draws["tau"]})
+    kept, message = relu.deal(shape, precision, Given(with0), Given(with1), own, padded)
     if [Like.of(array) for array in message] != relu.dealt_like(shape, precision):
         raise AssertionError("The dealer's message is not what was declared.")
     masks = [draws[name].astype(np.uint64) for name in ("mask0", "mask1")]
-    ready0 = relu.prepare(shape, precision, Given(with0), Given(common), masks[0], None)
-    ready1 = relu.prepare(shape, precision, Given(with1), Given(common), masks[1], message)
+    ready0 = relu.prepare(shape, precision, Given(with0), Given(common), masks[0], None, padded)
+    ready1 = relu.prepare(shape, precision, Given(with1), Given(common), masks[1], message, padded)
     results, record = drive(
         {
             Role.SERVER0: lambda channel: relu.online(channel, transcript(), 3, precision, ready0, z0),
@@ -144,23 +146,25 @@ def run_truncation(precision: Precision, z0: Words, z1: Words, draws: Draws) -> 
     return _outcome(results, message, record)
 
 
-def run_lift(precision: Precision, bits: int, offset: int, x: Words, draws: Draws) -> Outcome:
+def run_lift(precision: Precision, bits: int, offset: int, x: Words, draws: Draws, padded: bool = False) -> Outcome:
     """The lift of x, (rows, n), from the ring of ``bits`` bits.
 
     ``draws``: input0, input1 (the masks in that ring), and as for a ReLU, without R0 and R1.
     """
     shape = x.shape[0], x.shape[1]
-    own = {name: draws[name].astype(np.uint64) for name in ("input0", "input1", "mask0", "mask1")}
+    mine = {name: draws[name].astype(np.uint64) for name in ("input0", "input1", "mask0", "mask1")}
     ring = np.uint64(1 << bits)
-    with0 = {"thresholds": draws["thresholds"], "dealt": draws["dealt"]}
+    with0 = {"thresholds": draws["thresholds"], "dealt": draws["dealt"], "pads": draws["pads0"]}
+    with1 = {"pads": draws["pads1"]}
     common = {name: draws[name] for name in COMPARE_DRAWS}
-    mask = (own["input0"] + own["input1"]) % ring
-    kept, message = lift.deal(mask, bits, precision, Given(with0), Given({}), Given({"tau": draws["tau"]}))
+    own = Given({"tau": draws["tau"]})
+    mask = (mine["input0"] + mine["input1"]) % ring
+    kept, message = lift.deal(mask, bits, precision, Given(with0), Given(with1), own, padded)
     if [Like.of(array) for array in message] != lift.dealt_like(shape, precision):
         raise AssertionError("The dealer's message is not what was declared.")
-    ready0 = lift.prepare(shape, bits, precision, Given(with0), Given(common), own["mask0"], None)
-    ready1 = lift.prepare(shape, bits, precision, Given({}), Given(common), own["mask1"], message)
-    m = (x + own["input0"] + own["input1"]) % ring
+    ready0 = lift.prepare(shape, bits, precision, Given(with0), Given(common), mine["mask0"], None, padded)
+    ready1 = lift.prepare(shape, bits, precision, Given(with1), Given(common), mine["mask1"], message, padded)
+    m = (x + mask) % ring
     results, record = drive(
         {
             Role.SERVER0: lambda channel: lift.online(channel, transcript(), 3, bits, offset, precision, ready0, m),
@@ -210,6 +214,8 @@ def random_draws(precision: Precision, shape: tuple[int, int], seed: int) -> dic
         "rotation": rng.integers(0, digits, shape),
         "mask0": words(*shape),
         "mask1": words(*shape),
+        "pads0": words(rows, 2, size),
+        "pads1": words(rows, 2, size),
         "dealt2": words(rows, truncation.DEALT, size),
     }
 
@@ -224,15 +230,16 @@ ByStep = dict[int, NDArray[np.float64]]
 
 @dataclass
 class Model:
-    """A Program with weights in clear."""
+    """A Program with weights in clear; ``padded`` to run it in the form of fewer delays."""
 
     program: Program
     kernels: ByStep
     biases: ByStep
+    padded: bool = False
 
     def cluster(self) -> MemoryCluster:
         """The model shared among three parties in memory."""
-        return MemoryCluster(self.program, self.kernels, self.biases)
+        return MemoryCluster(self.program, self.kernels, self.biases, self.padded)
 
     def plain(self, x: NDArray[np.float64]) -> list[NDArray[np.float64]]:
         """The input and the value of every step, in the clear."""
@@ -275,7 +282,7 @@ def small_models() -> dict[str, Model]:
         "conv", 0, (3, 3, 2, 4), (6, 5, 2), (3, 3, 4), "relu", Geometry((2, 2), ((1, 1), (1, 1)))
     )
     grouped = Linear("grouped", 1, (2, 2, 2, 6), (3, 3, 4), (2, 2, 6), "relu", Geometry(groups=2))
-    return {
+    found = {
         "output": model((5,), [dense(0, 5, 3, "output")]),
         "relu": model((5,), [dense(0, 5, 11, "relu"), dense(1, 11, 3, "output")]),
         "truncate": model((5,), [dense(0, 5, 9, "truncate"), dense(1, 9, 3, "output")]),
@@ -295,3 +302,6 @@ def small_models() -> dict[str, Model]:
             [conv, grouped, Reshape("flatten", 2, (2, 2, 6), (24,)), dense(3, 24, 3, "output")],
         ),
     }
+    for name in ("relu", "untrusted", "mixed"):
+        found[f"{name}, padded"] = replace(found[name], padded=True)
+    return found

@@ -116,10 +116,11 @@ def constructed(monkeypatch: pytest.MonkeyPatch) -> list[KeyStream]:
     return found
 
 
-ENDS = {"kernel": 3, "bias": 1, "input": 2, "tau": 1, "c0": 2, "mask": 2, "R": 2, "flip": 2, "zero": 2}
-"""How often a stream of that use is expanded: once its owner's, twice a pair's, and a seed's also by who gave it.
-
-The cluster in memory expands the mask of an input once for a server and the dealer."""
+ENDS = {"kernel": 3, "bias": 1, "input": 2, "tau": 1} | dict.fromkeys(
+    ("c0", "mask", "R", "flip", "zero", "thresholds", "pads"), 2
+)
+"""How often a stream is expanded, by what is drawn from it first: once its owner's, twice a pair's, and a seed's also
+by who gave it. The cluster in memory expands the mask of an input once for a server and the dealer."""
 
 
 def assert_no_stream_serves_twice(constructed: list[KeyStream]) -> None:

@@ -32,9 +32,9 @@ from views import Integers, View, digits_of, every
 Array = NDArray[Any]
 
 KNOWN = {
-    Role.SERVER0: ("R0", "thresholds", "dealt", "flip", "multipliers", "masks", "rotation", "mask0"),
-    Role.SERVER1: ("R1", "flip", "multipliers", "masks", "rotation", "mask1"),
-    DEALER: ("R0", "R1", "thresholds", "dealt", "tau", "mask0", "mask1"),
+    Role.SERVER0: ("R0", "thresholds", "dealt", "flip", "multipliers", "masks", "rotation", "mask0", "pads0"),
+    Role.SERVER1: ("R1", "flip", "multipliers", "masks", "rotation", "mask1", "pads1"),
+    DEALER: ("R0", "R1", "thresholds", "dealt", "tau", "mask0", "mask1", "pads0", "pads1"),
 }
 """What each draws itself; server0 and server1 besides know their shares of z."""
 
@@ -51,6 +51,8 @@ class Count:
         ring_bits: masked values and dealt shares are taken modulo 2^ring_bits.
         given: whether server1's dealt shares are fixed by the condition, and server0's follow.
         dropped: the value that is replaced by a constant.
+        dealt: ring shares dealt for each value.
+        padded: whether it is the form of three delays.
     """
 
     party: Role
@@ -61,6 +63,7 @@ class Count:
     given: bool = False
     dropped: str = ""
     dealt: int = 5
+    padded: bool = False
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -80,6 +83,8 @@ class Count:
             "rotation": digits,
             "mask0": ring,
             "mask1": ring,
+            "pads0": ring**2,
+            "pads1": ring**2,
         }
 
     def combinations(self) -> dict[str, Integers]:
@@ -102,7 +107,9 @@ class Count:
         if self.given:
             thresholds = (self._true_thresholds(at) - thresholds) % p
             dealt = self._true_dealt(at) - dealt
+        ring = 1 << self.ring_bits
         return {
+            **{name: digits_of(at[name], ring, 2)[None] for name in ("pads0", "pads1")},
             **{name: at[name][None] for name in ("R0", "R1", "tau", "flip", "rotation", "mask0", "mask1")},
             "thresholds": thresholds,
             "dealt": dealt.astype(np.uint64),
@@ -144,11 +151,22 @@ class Seen:
                 self.view.see(self.at[name], self.count.sizes[name])
 
     def from_partner(self, outcome: Outcome) -> None:
-        """The swapped values of server0 or server1."""
-        party, ring = self.count.party, 1 << self.count.ring_bits
+        """The swapped values of server0 or server1: one masked share, or two padded ones."""
+        party = self.count.party
         self.view.see(outcome.received(party, "opened"), 1 << self.count.precision.truncated_bits)
-        masked = unpack_elements(outcome.received(party, "masked").reshape(-1), self.at["share"].shape)
-        self.view.see(masked % np.uint64(ring), ring)
+        self._elements(outcome.received(party, "masked"), 2 if self.count.padded else 1)
+
+    def answer(self, outcome: Outcome) -> None:
+        """The dealer's bit, and the partner's pad for it."""
+        bits = unpack_bits(outcome.received(self.count.party, "answer", place=0), self.at["share"].size)
+        self.view.see(bits, 2)
+        if self.count.padded:
+            self._elements(outcome.received(self.count.party, "answer"), 1)
+
+    def _elements(self, packed: Array, each: int) -> None:
+        ring = 1 << self.count.ring_bits
+        elements = unpack_elements(packed.reshape(-1), (each, self.at["share"].size))
+        self.view.see(elements % np.uint64(ring), ring)
 
     def dealt(self, elements: Array, words: Array | None = None) -> None:
         """What the dealer sent to server1; in a run "given" it is the condition's."""
@@ -165,11 +183,10 @@ class Seen:
 
 def relu_view(count: Count, at: dict[str, Integers], z: int) -> Array:
     """The distribution of one party's view of ReLU for the secret z."""
-    size = at["share"].size
     total = z + (1 << count.precision.fraction_bits) - 1
     own, other = at["share"].astype(np.uint64)[None], (total - at["share"]).astype(np.uint64)[None]
     z0, z1 = (other, own) if count.party == Role.SERVER1 else (own, other)
-    outcome = run_relu(count.precision, z0, z1, count.draws(at))
+    outcome = run_relu(count.precision, z0, z1, count.draws(at), count.padded)
     seen = Seen(count, at)
     seen.known()
     if count.party == DEALER:
@@ -180,7 +197,7 @@ def relu_view(count: Count, at: dict[str, Integers], z: int) -> Array:
     if count.party == Role.SERVER1:
         seen.dealt(outcome.dealt[1], outcome.dealt[0][0])
     seen.from_partner(outcome)
-    seen.view.see(unpack_bits(outcome.received(count.party, "answer"), size), 2)
+    seen.answer(outcome)
     return seen.view.distribution()
 
 
@@ -228,15 +245,21 @@ COUNTS = {
     "server0": Count(Role.SERVER0, TINY, ("share", "R0", "R1", "tau", "flip", "mask1"), 3, ring_bits=5),
     "server0, compare": Count(Role.SERVER0, TINIEST, (*ALL_OF_COMPARE, "R1", "tau", "mask1"), 16, ring_bits=4),
     "server0, wide digits": Count(Role.SERVER0, WIDE_DIGITS, ("R0", "R1", "tau", "flip", "mask1"), 4, ring_bits=6),
-    "server1": Count(Role.SERVER1, TINY, ("R0", "thresholds", "dealt", "tau", "flip", "mask0"), 12),
+    "server1": Count(Role.SERVER1, TINY, ("R0", "thresholds", "dealt", "tau", "flip", "mask0"), 8),
     "server1, given": Count(
         Role.SERVER1, TINY, ("share", "R0", "R1", "tau", "flip", "mask0"), 3, ring_bits=5, given=True
     ),
     "server1, wide digits": Count(
         Role.SERVER1, WIDE_DIGITS, ("R0", "R1", "tau", "flip", "mask0"), 4, ring_bits=6, given=True
     ),
+    "server0, padded": Count(
+        Role.SERVER0, TINY, ("R1", "tau", "flip", "mask1", "pads1"), 3, ring_bits=4, padded=True
+    ),
+    "server1, padded": Count(
+        Role.SERVER1, TINY, ("R0", "tau", "flip", "mask0", "pads0"), 3, ring_bits=4, given=True, padded=True
+    ),
     "server2": Count(DEALER, TINIEST, ("share", "R0", "R1", "tau", *ALL_OF_COMPARE), 1),
-    "server2, three digits": Count(DEALER, THREE_DIGITS, ALL_OF_COMPARE, 12),
+    "server2, three digits": Count(DEALER, THREE_DIGITS, ALL_OF_COMPARE, 8),
     "server2, wide digits": Count(DEALER, WIDE_DIGITS, ("R1", *ALL_OF_COMPARE), 8),
 }
 """The dealer never learns the shares of z; its view is the same for each of their values, so also when they vary."""
@@ -254,6 +277,11 @@ def test_the_view_of_server1_over_every_share_and_mask() -> None:
     assert not differs(replace(COUNTS["server1"], enumerated=enumerated, conditions=1), legal(TINY))
 
 
+PADDED_COUNTS = (
+    replace(COUNTS["server0, padded"], conditions=2),
+    replace(COUNTS["server1, padded"], conditions=2),
+    replace(COUNTS["server2"], padded=True),
+)
 SMALL_COUNTS = (
     replace(COUNTS["server0"], conditions=2, ring_bits=4),
     replace(COUNTS["server1"], conditions=4),
@@ -280,6 +308,24 @@ SERVER0, SERVER1, SERVER2 = ({role} for role in (Role.SERVER0, Role.SERVER1, DEA
 )
 def test_without_any_one_random_value_exactly_those_it_blinds_learn_something(dropped: str, who: set[Role]) -> None:
     noticed = {count.party for count in SMALL_COUNTS if differs(replace(count, dropped=dropped), (0, 5, -1, -8, 2))}
+    assert noticed == who
+
+
+@pytest.mark.parametrize(
+    ("dropped", "who"),
+    [
+        ("R0", SERVER1),
+        ("R1", SERVER0),
+        ("tau", SERVER0 | SERVER1),
+        ("mask0", SERVER1),
+        ("mask1", SERVER0),
+        ("pads0", SERVER1),
+        ("pads1", SERVER0),
+        ("flip", SERVER2),
+    ],
+)
+def test_the_padded_form_without_any_one_random_value(dropped: str, who: set[Role]) -> None:
+    noticed = {count.party for count in PADDED_COUNTS if differs(replace(count, dropped=dropped), (0, 5, -1, -8, 2))}
     assert noticed == who
 
 

@@ -132,6 +132,11 @@ def changed(message: Any, path: tuple[Any, ...], change: Callable[[Any, Any], No
     return root[0] if root else None
 
 
+def setting(value: Any) -> Callable[[Any, Any], None]:
+    """A change that puts a value in a place."""
+    return lambda holder, key: operator.setitem(holder, key, value)
+
+
 PLACES = places(sent(SOUND))
 
 
@@ -164,7 +169,7 @@ def test_every_field_is_needed_and_every_number_is_checked() -> None:
                 Program.from_message(changed(SOUND, path, lambda holder, key: holder.pop(key)))
         others: tuple[Any, ...] = (-1, 0, 2**63, True, 1.5, math.nan, math.inf, "1", b"1", None, [], {}, [[[1]]])
         for value in others:
-            read(changed(SOUND, path, lambda holder, key, value=value: operator.setitem(holder, key, value)))
+            read(changed(SOUND, path, setting(value)))
 
 
 def refused(program: Program, match: str) -> None:

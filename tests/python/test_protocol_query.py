@@ -9,8 +9,7 @@ import pytest
 from harness import Model, small_models
 from syfr.errors import ShapeError
 from syfr.party.memory import Answer
-from syfr.party.preprocessing import step_cost
-from syfr.program import Program
+from syfr.party.preprocessing import program_cost
 from syfr.protocol import relu
 from syfr.protocol.cost import Cost
 from syfr.protocol.roles import DEALER, SERVERS
@@ -54,12 +53,12 @@ def test_other_number_formats_give_the_same_answers(precision: Precision) -> Non
     assert error < tolerance(model) * 2.0 ** (14 - precision.fraction_bits)
 
 
-def declared(program: Program, rows: int) -> Cost:
+def declared(model: Model, rows: int) -> Cost:
     """All steps' costs for so many rows, with the hashes of the swaps."""
-    total, hashes = Cost(), 0
-    for _, step in program.linear_steps():
-        total += step_cost(program, step)
-        hashes += 0 if step.then == "output" else relu.hash_bytes()
+    program = model.program
+    total = program_cost(program, model.padded)
+    two_swaps = [step for _, step in program.linear_steps() if step.then != "output"]
+    hashes = relu.hash_bytes() * len(two_swaps) + 2 * DIGEST_BYTES * program.untrusted_clients
     if hashes:
         return Cost(total.delays, total.online_bytes * rows + hashes, total.preprocessing_bytes * rows)
     # Nothing was swapped, so the output step compares hashes by itself: one more delay, one hash each way.
@@ -78,15 +77,19 @@ def test_delays_and_bytes_are_exactly_those_declared(name: str, rows: int) -> No
     model = MODELS[name]
     cluster = model.cluster()
     dealt = sum(array.nbytes for array in cluster.prepare(rows))
-    assert counted(cluster.query(model.inputs(rows)), dealt) == declared(model.program, rows)
+    assert counted(cluster.query(model.inputs(rows)), dealt) == declared(model, rows)
 
 
-def test_a_layer_with_relu_takes_four_delays_and_truncation_two() -> None:
-    assert {name: declared(model.program, 1).delays for name, model in MODELS.items()} == {
+def test_relu_takes_four_delays_a_lift_three_and_truncation_two() -> None:
+    assert {name: declared(model, 1).delays for name, model in MODELS.items()} == {
         "output": 1,
         "relu": 4,
         "truncate": 2,
+        "relu, padded": 3,
+        "untrusted": 3 + 4,
+        "untrusted, padded": 2 + 3,
         "mixed": 4 + 2 + 2 + 4,
+        "mixed, padded": 3 + 2 + 2 + 3,
         "convolutions": 8,
     }
 

@@ -48,11 +48,11 @@ def opened_value(outcome: Outcome, mask0: Words, mask1: Words) -> Integers:
 
 
 def check_relu(precision: Precision, z: Integers, z0: Integers, r0: Integers, r1: Integers, seed: int) -> None:
-    """Run one batch (rows, n) and compare with max(0, Z); Z is floor or ceil of z / 2^f."""
+    """Run one batch (rows, n) and compare with max(0, Z); Z is floor or ceil of z / 2^f. Odd seeds: the padded form."""
     constant = (1 << precision.fraction_bits) - 1
     draws = random_draws(precision, (z.shape[0], z.shape[1]), seed)
     draws["R0"], draws["R1"] = r0, r1
-    outcome = run_relu(precision, *shares(z, z0, constant), draws)
+    outcome = run_relu(precision, *shares(z, z0, constant), draws, padded=bool(seed % 2))
     expected = truncated(z, z0, precision, constant)
     floor = z >> precision.fraction_bits
     assert ((expected == floor) | (expected == floor + (z != floor << precision.fraction_bits))).all()
@@ -102,7 +102,8 @@ def test_relu_at_full_size_with_every_edge(precision: Precision) -> None:
     for fraction in (np.zeros(z.size, np.int64), rng.integers(0, 1 << f, z.size)):
         fine = np.minimum((z << f) + fraction, (1 << (k - 1)) - (1 << f))
         z0 = rng.integers(0, 2**63, z.size)
-        check_relu(precision, fine[None], z0[None], r0[None], r1[None], 8)
+        for seed in (8, 9):
+            check_relu(precision, fine[None], z0[None], r0[None], r1[None], seed)
 
 
 @pytest.mark.parametrize("precision", FULL, ids=str)
@@ -112,7 +113,8 @@ def test_relu_of_random_values_in_several_rows(precision: Precision) -> None:
     size = rng.integers(0, k, shape)
     z = np.minimum(rng.integers(-(2**62), 2**62, shape) >> (63 - size), (1 << (k - 1)) - (1 << precision.fraction_bits))
     r0, r1 = rng.integers(0, 1 << kappa, (2, *shape))
-    check_relu(precision, z, rng.integers(-(2**62), 2**62, shape), r0, r1, 10)
+    for seed in (10, 11):
+        check_relu(precision, z, rng.integers(-(2**62), 2**62, shape), r0, r1, seed)
 
 
 def check_truncation(precision: Precision, z: Integers, z0: Integers, r0: Integers, r1: Integers) -> None:
