@@ -6,8 +6,10 @@ from both halves. A link that breaks takes its keys with it, so no mask can be m
 
 from __future__ import annotations
 
+import math
 import os
 import socket
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,6 +22,9 @@ from syfr.protocol.roles import SERVERS, Role
 from syfr.ring.streams import derive_key
 
 HALF_BYTES = 32
+PINGS = 10
+"""Round trips measured on a new link; the shortest counts, so that a busy processor is not taken for a long way."""
+
 FIRST_RETRY, LAST_RETRY = 0.02, 2.0
 PEER_LIMITS = Limits(header=1 << 20, body=(1 << 32) - 1, unsent=1 << 32)
 
@@ -52,6 +57,8 @@ class PeerLinks:
         self._halves: dict[Role, bytes] = {}
         self._retry = dict.fromkeys(role.peers, FIRST_RETRY)
         self.keys: dict[Role, bytes] = {}
+        self.round_trips: dict[Role, float] = {}
+        self._pings: dict[Role, tuple[int, float]] = {}
         self.traffic: dict[str, dict[str, int]] = {peer.label: {"sent": 0, "received": 0} for peer in role.peers}
 
     def start(self) -> None:
@@ -129,7 +136,10 @@ class PeerLinks:
         if self._links.get(peer) is not endpoint:
             return
         if self.up(peer):
-            self._deliver(peer, frame)
+            if frame.kind in ("ping", "pong"):
+                self._measure(peer, frame.kind)
+            else:
+                self._deliver(peer, frame)
             return
         half = frame.meta.get("half") if isinstance(frame.meta, dict) else None
         if frame.kind != "link" or not isinstance(half, bytes) or len(half) != HALF_BYTES:
@@ -138,7 +148,22 @@ class PeerLinks:
         first, second = (mine, half) if self._role < peer else (half, mine)
         self.keys[peer] = derive_key(first + second, b"pair")
         self._retry[peer] = FIRST_RETRY
+        self.round_trips[peer] = math.inf
+        self._ping(peer, PINGS)
         self._changed(peer)
+
+    def _ping(self, peer: Role, left: int) -> None:
+        self._pings[peer] = left, time.monotonic()
+        self.send(peer, "ping", None)
+
+    def _measure(self, peer: Role, kind: str) -> None:
+        if kind == "ping":
+            self.send(peer, "pong", None)
+            return
+        left, began = self._pings.get(peer, (0, 0.0))
+        if left > 0:
+            self.round_trips[peer] = min(self.round_trips[peer], time.monotonic() - began)
+            self._ping(peer, left - 1) if left > 1 else self._pings.pop(peer)
 
     def lost(self, endpoint: Endpoint) -> None:
         """An adopted connection has ended: its keys are forgotten. The end that dialled dials again."""

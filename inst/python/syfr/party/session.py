@@ -84,6 +84,7 @@ class Session:
         queries: those that have not ended, by first row.
         accepted_until: rows below this belong to queries that were accepted or refused.
         confirmed: at the dealer, the servers that have the session open too.
+        padded: at the dealer, whether answers take the form of fewer delays (protocol/answer.py).
         wanted_until: at the dealer, rows that a query waits for.
         pending: at server0 and server1, blocks that were dealt and are not yet prepared.
     """
@@ -105,12 +106,13 @@ class Session:
         self.accepted_until = 0
         self.confirmed: set[Role] = set()
         self.wanted_until = 0
-        self.pending: deque[tuple[int, Place, list[Array] | None]] = deque()
+        self.pending: deque[tuple[int, Place, bool, list[Array] | None]] = deque()
         self._seeds = tuple(seeds)
         self._blocks = 0
         self._received_until = 0
         self._filling = True
         self._row_bytes = preprocessing.row_bytes(model.program)
+        self.padded = False
 
     def __repr__(self) -> str:
         return f"Session({self.client}, model='{self.model.name}', seeds=<REDACTED>)"
@@ -155,27 +157,27 @@ class Session:
         self._blocks += 1
         first, second = self._input_masks(place)
         kept, message = preprocessing.deal_block(
-            self.model.program, self.model.layers, self.keys.block(number), first + second
+            self.model.program, self.model.layers, self.keys.block(number), first + second, self.padded
         )
         self.pool.add(place.start, rows, kept)
         return number, place, message
 
     # ---- server0 and server1 ----
 
-    def dealt(self, number: int, place: Place, message: list[Array] | None) -> None:
+    def dealt(self, number: int, place: Place, padded: bool, message: list[Array] | None) -> None:
         """Take in what the dealer sent; raises ProtocolError when it is not the block that comes next."""
         if number != self._blocks or place.start != self._received_until:
             raise ProtocolError("Preprocessing arrived out of order. Connect again.")
         self._blocks += 1
         self._received_until = place.stop
-        self.pending.append((number, place, message))
+        self.pending.append((number, place, padded, message))
 
     def prepare_next(self) -> None:
         """Prepare the oldest block that waits."""
-        number, place, message = self.pending.popleft()
+        number, place, padded, message = self.pending.popleft()
         (mask,) = self._input_masks(place)
         block = preprocessing.prepare_block(
-            self.model.program, self.role, self.model.layers, self.keys.block(number), mask, message
+            self.model.program, self.role, self.model.layers, self.keys.block(number), mask, message, padded
         )
         self.pool.add(place.start, place.rows, block)
 
