@@ -36,6 +36,7 @@ def share(
     *cluster: object,
     name: str | None = None,
     input_range: object = (0.0, 1.0),
+    untrusted_clients: object = False,
     timeout: float = owner.SHARE_SECONDS,
 ) -> None:
     """Share this model's weights with a cluster, or with three workers, starting those that do not run yet.
@@ -44,8 +45,16 @@ def share(
         cluster: a TFECluster, or three TFEWorker: server0, server1 and the dealer.
         name: how clients may call it; by default the model's own name.
         input_range: smallest and largest value of an input.
+        untrusted_clients: whether to compute in the way in which no client can send other inputs; it takes longer.
     """
-    task = owner.sharing(self, cluster_argument(cluster), name=name, input_range=input_range, timeout=timeout)
+    task = owner.sharing(
+        self,
+        cluster_argument(cluster),
+        name=name,
+        input_range=input_range,
+        untrusted_clients=untrusted_clients,
+        timeout=timeout,
+    )
     task.wait(progress=show)
 
 

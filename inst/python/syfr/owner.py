@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Mapping
 from typing import Any
 
-from syfr.arguments import count_argument, range_argument, seconds_argument, text_argument
+from syfr.arguments import count_argument, flag_argument, range_argument, seconds_argument, text_argument
 from syfr.bounds import check_ranges
 from syfr.cluster import TFECluster
 from syfr.errors import InputTypeError, NotSharedError
@@ -115,6 +115,7 @@ def sharing(
     *,
     name: str | None = None,
     input_range: object = (0.0, 1.0),
+    untrusted_clients: object = False,
     timeout: float = SHARE_SECONDS,
 ) -> Task[SharedModel]:
     """Share a Keras model with the workers of a cluster, which is started if this session has not.
@@ -125,6 +126,8 @@ def sharing(
     Args:
         name: how clients may call it; by default the Keras model's own name.
         input_range: smallest and largest input, for which no value inside the network leaves its range.
+        untrusted_clients: whether a client might send other inputs than these on purpose, to learn about the weights;
+            the workers then make sure that it cannot, which takes a few message delays more.
 
     Raises:
         InputTypeError, UnsupportedLayerError, RangeCheckError: at once, when the model cannot be computed privately.
@@ -133,7 +136,11 @@ def sharing(
     if not isinstance(cluster, TFECluster):
         raise InputTypeError(f"cluster is of class {type(cluster).__name__}. Give a cluster made by TFECluster().")
     seconds = seconds_argument(timeout)
-    imported = import_model(model, input_range=range_argument(input_range))
+    imported = import_model(
+        model,
+        input_range=range_argument(input_range),
+        untrusted_clients=flag_argument(untrusted_clients, "untrusted_clients"),
+    )
     check_ranges(imported.program, imported.weights)
     title = text_argument(getattr(model, "name", "model") if name is None else name, "name")
 

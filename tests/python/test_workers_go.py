@@ -1,0 +1,97 @@
+"""Workers that die, hang, or outlive the session of the model's owner."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from client_process import in_another_process
+from cluster_processes import START, described, exists, pids, running, wait_until
+from small_model import IN, OUT, WAIT, images, small
+from syfr.client import Client
+from syfr.errors import (
+    ClosedError,
+    SyfrError,
+    UnreachableError,
+    WorkerError,
+)
+from syfr.owner import sharing
+
+pytest_plugins = ("cluster_fixtures",)
+pytestmark = pytest.mark.timeout(150)
+
+
+def test_a_worker_that_dies_while_serving(home: Path) -> None:
+    with running(described()) as cluster:
+        found = sharing(small(), cluster).wait(WAIT)
+        serving = found.serving()
+        serving.step(1.0)
+        client = Client(cluster)
+        client.connecting(IN, OUT).wait(WAIT)
+        client.querying(images(1)).wait(WAIT)
+        os.kill(pids(cluster)[1], signal.SIGKILL)
+        with pytest.raises(WorkerError, match=r"server1 at \S+ has ended"):
+            serving.wait(WAIT)
+        with pytest.raises((UnreachableError, ClosedError), match="server1"):
+            client.querying(images(1)).wait(WAIT)
+        client.disconnect()
+        cluster.start(START)
+        again = sharing(small(), cluster).wait(WAIT)
+        again.open_serving().wait(WAIT)
+        client.connecting(IN, OUT).wait(WAIT)
+        client.querying(images(1)).wait(WAIT)
+        client.disconnect()
+
+
+def test_a_worker_that_hangs_during_a_query(home: Path) -> None:
+    with running(described()) as cluster:
+        found = sharing(small(), cluster).wait(WAIT)
+        found.open_serving().wait(WAIT)
+        client = Client(cluster)
+        client.connecting(IN, OUT).wait(WAIT)
+        processes = pids(cluster)
+        os.kill(processes[0], signal.SIGSTOP)
+        try:
+            began = time.monotonic()
+            with pytest.raises(SyfrError, match="did not answer"):
+                client.querying(images(1), timeout=1).wait(WAIT)
+            assert time.monotonic() - began < WAIT
+        finally:
+            os.kill(processes[0], signal.SIGCONT)
+        assert client.querying(images(1)).wait(WAIT).shape == (1, 4)
+        client.disconnect()
+
+
+def test_workers_serve_without_the_owner(home: Path, child_env: dict[str, str]) -> None:
+    """Workers that are started by hand go on when the session that shared the model has ended."""
+    cluster = described(auto_managed=False)
+    ports = [address.rpartition(":")[2] for address in cluster.addresses.values()]
+    env = {**child_env, "R_USER_DATA_DIR": str(home)}
+    started: list[subprocess.Popen[bytes]] = []
+    task = cluster.starting(START)
+    try:
+        while not task.step(0.1):
+            for event in task.events():
+                if event["event"] == "manual_command":
+                    words = [word for word in shlex.split(event["command"]) if "PYTHONPATH" not in word]
+                    nothing = subprocess.DEVNULL
+                    started.append(subprocess.Popen(words, env=env, stderr=nothing, stdout=nothing))
+        task.result()
+        found = sharing(small(), cluster).wait(WAIT)
+        found.open_serving(3).wait(WAIT)
+        report = cluster.stop()
+        assert not any(item["stopped"] for item in report)
+        with in_another_process(home, cluster) as asking:
+            answers, _ = asking.communicate(timeout=WAIT)
+        assert asking.returncode == 0, answers
+        assert len(ports) == len(answers.splitlines()) == 3
+    finally:
+        for process in started:
+            process.terminate()
+            process.wait(20)
+        wait_until(lambda: not any(exists(process.pid) for process in started))
