@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 
+import pytest
 from syfr.party.reactor import Reactor
 
 
@@ -76,3 +77,42 @@ def test_the_loop_waits_when_there_is_no_idle_work() -> None:
 
     run(Reactor(idle))
     assert 5 <= called[0] <= 7
+
+
+def test_a_timer_set_by_a_timer_waits_for_the_connections() -> None:
+    """Work that goes on by timers in small pieces keeps nobody waiting."""
+    reactor = Reactor(lambda: False)
+    here, there = socket.socketpair()
+    watcher = Watcher(reactor, here)
+    pieces: list[int] = []
+
+    def work() -> None:
+        pieces.append(watcher.told)
+        if len(pieces) == 1:
+            there.send(b"x")
+        if len(pieces) < 20:
+            reactor.after(0, work)
+
+    reactor.after(0, work)
+    run(reactor, 0.2)
+    assert pieces[0] == 0
+    assert pieces[-1] == 1
+    here.close()
+    there.close()
+
+
+def test_a_fault_in_a_timer_or_in_idle_work_does_not_end_the_loop(caplog: pytest.LogCaptureFixture) -> None:
+    faults = iter([ValueError("idle")])
+
+    def idle() -> bool:
+        for fault in faults:
+            raise fault
+        return False
+
+    reactor = Reactor(idle)
+    said: list[str] = []
+    reactor.after(0.0, lambda: said.append(str(1 // 0)))
+    reactor.after(0.01, lambda: said.append("after"))
+    run(reactor)
+    assert said == ["after"]
+    assert len(caplog.records) == 2

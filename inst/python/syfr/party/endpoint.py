@@ -74,6 +74,8 @@ class Endpoint:
 
     def ready(self, readable: bool, writable: bool) -> None:
         """The loop's call."""
+        if self._over:  # by what came before it in the same round
+            return
         try:
             if not self.connection.open:
                 if not self._handshake():

@@ -26,6 +26,10 @@ PINGS = 10
 """Round trips measured on a new link; the shortest counts, so that a busy processor is not taken for a long way."""
 
 FIRST_RETRY, LAST_RETRY = 0.02, 2.0
+
+MAX_SESSIONS = 1 << 19
+"""Session numbers that are remembered for a link's keys; then it is set up anew."""
+
 PEER_LIMITS = Limits(header=1 << 20, body=(1 << 32) - 1, unsent=1 << 32)
 
 
@@ -59,6 +63,7 @@ class PeerLinks:
         self.keys: dict[Role, bytes] = {}
         self.round_trips: dict[Role, float] = {}
         self._pings: dict[Role, tuple[int, float]] = {}
+        self._used: dict[Role, set[bytes]] = {peer: set() for peer in role.peers}
         self.traffic: dict[str, dict[str, int]] = {peer.label: {"sent": 0, "received": 0} for peer in role.peers}
 
     def start(self) -> None:
@@ -81,6 +86,29 @@ class PeerLinks:
         for peer in self.missing:
             raise WorkerError(f"{self._role.label} has no link to {peer.label} yet. Try again when both are running.")
 
+    def session_keys(self, number: bytes) -> Mapping[Role, bytes]:
+        """The pairs' keys for a new session; raises ProtocolError when its number has served with one of them.
+
+        The keys of a session follow from its number, so a number that came again would make the same masks again.
+        """
+        if any(number in used for used in self._used.values()):
+            raise ProtocolError("A session needs a number that was not used before.")
+        for peer, used in self._used.items():
+            if len(used) >= MAX_SESSIONS:
+                self._renew(peer)
+        self.require()
+        for used in self._used.values():
+            used.add(number)
+        return self.keys
+
+    def _renew(self, peer: Role) -> None:
+        """Have a link with new keys in place of the old one."""
+        endpoint = self._links[peer]
+        endpoint.close()
+        self.lost(endpoint)
+        if peer < self._role:
+            self._again(peer)
+
     def send(self, peer: Role, kind: str, meta: Any, arrays: Any = ()) -> None:
         """Send a frame to a peer; raises ClosedError when its link is down."""
         if not self.up(peer):
@@ -90,7 +118,7 @@ class PeerLinks:
     def _dial(self, peer: Role) -> None:
         def opened(endpoint: Endpoint) -> None:
             if endpoint.identity.role == peer.label:
-                self.adopt(endpoint)
+                self._adopt(endpoint, peer)
             else:
                 endpoint.close()
                 self._again(peer)
@@ -114,8 +142,13 @@ class PeerLinks:
         self._reactor.after(wait, lambda: self._dial(peer))
 
     def adopt(self, endpoint: Endpoint) -> None:
-        """Take over an open connection of a worker, in place of an older one."""
+        """Take over the connection of a worker that has dialled, in place of an older one."""
         peer = self._peer(endpoint)
+        if peer < self._role:
+            raise ProtocolError(f"{peer.label} is dialled by {self._role.label}, and does not dial it.")
+        self._adopt(endpoint, peer)
+
+    def _adopt(self, endpoint: Endpoint, peer: Role) -> None:
         old = self._links.get(peer)
         if old is not None:
             old.close()
@@ -177,6 +210,7 @@ class PeerLinks:
         counted = self.traffic[peer.label]
         counted["sent"] += connection.sent
         counted["received"] += connection.received
+        self._used[peer].clear()
         if self.keys.pop(peer, None) is not None:
             self._changed(peer)
 

@@ -88,8 +88,10 @@ class Queries:
         """Begin the parts whose rows are prepared; ask the dealer for rows that are not."""
         for query in list(session.queries.values()):
             while query.masked_input is not None:
+                until = session.to_ask(query)
+                if until is not None:
+                    self._send(DEALER, "more", {"session": session.number, "until": until})
                 if not session.has_rows(query.begun_until + 1):
-                    self._send(DEALER, "more", {"session": session.number, "until": query.place.stop})
                     return
                 self._begin_part(session, query, query.masked_input)
 

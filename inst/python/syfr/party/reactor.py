@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import logging
 import selectors
 import time
 from collections.abc import Callable
 from typing import Protocol
+
+log = logging.getLogger("syfr.party")
 
 QUIET_SECONDS = 0.002
 """Idle work begins when nothing has arrived for so long: a query's next message is awaited, not made to wait."""
@@ -84,17 +87,32 @@ class Reactor:
         """Run until :meth:`stop`."""
         patience: float | None = 0.0
         while not self._stopping:
-            events = self._selector.select(self._until_next_timer() if patience is None else patience)
+            events = self._selector.select(self._until_next_timer(patience))
             for key, mask in events:
                 key.data.ready(bool(mask & selectors.EVENT_READ), bool(mask & selectors.EVENT_WRITE))
             self._run_timers()
-            worked = bool(events) or self._idle()
+            worked = bool(events) or self._work()
             patience = (QUIET_SECONDS if events else 0.0) if worked else None
         self._selector.close()
 
-    def _until_next_timer(self) -> float | None:
-        return max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
+    def _until_next_timer(self, most: float | None) -> float | None:
+        if not self._timers:
+            return most
+        left = max(0.0, self._timers[0][0] - time.monotonic())
+        return left if most is None else min(left, most)
 
     def _run_timers(self) -> None:
-        while self._timers and self._timers[0][0] <= time.monotonic():
-            heapq.heappop(self._timers)[2].fire()
+        now = time.monotonic()  # a timer that another one sets has its turn after the connections
+        while self._timers and self._timers[0][0] <= now:
+            timer = heapq.heappop(self._timers)[2]
+            try:
+                timer.fire()
+            except Exception:  # a fault of ours must not end the worker for everybody
+                log.exception("a timer could not be handled")
+
+    def _work(self) -> bool:
+        try:
+            return self._idle()
+        except Exception:
+            log.exception("idle work could not be done")
+            return True

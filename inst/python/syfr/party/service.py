@@ -64,6 +64,7 @@ class Worker:
             "more": self._sessions.more,
             "failed": self._sessions.failed,
             "began": self._sessions.began,
+            "ended": self._sessions.ended,
         }
         self.listener = Listener(self.reactor, addresses[role], self._accepted)
         self._models.restore()  # once the address is ours: then so is the state directory

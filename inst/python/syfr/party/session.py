@@ -28,6 +28,9 @@ AHEAD_BYTES = 48 << 20
 
 AHEAD_ROWS = 256
 
+WINDOW_BYTES = 8 << 20
+"""Preprocessing that a running query asks for at a time: what others send must not wait behind all of it."""
+
 BLOCK_BYTES = 2 << 20
 """Preprocessing is made in blocks of about this size: they fit the cache, and a query never waits long for one."""
 
@@ -86,6 +89,7 @@ class Session:
         confirmed: at the dealer, the servers that have the session open too.
         padded: at the dealer, whether answers take the form of fewer delays (protocol/answer.py).
         wanted_until: at the dealer, rows that a query waits for.
+        asked_until: at server0 and server1, rows that the dealer was asked for.
         pending: at server0 and server1, blocks that were dealt and are not yet prepared.
     """
 
@@ -105,7 +109,7 @@ class Session:
         self.queries: dict[int, Query] = {}
         self.accepted_until = 0
         self.confirmed: set[Role] = set()
-        self.wanted_until = 0
+        self.wanted_until = self.asked_until = 0
         self.pending: deque[tuple[int, Place, bool, list[Array] | None]] = deque()
         self._seeds = tuple(seeds)
         self._blocks = 0
@@ -171,6 +175,16 @@ class Session:
         self._blocks += 1
         self._received_until = place.stop
         self.pending.append((number, place, padded, message))
+
+    def to_ask(self, query: Query) -> int | None:
+        """Rows below this should be asked for now, while the query works on those that are here; None for enough."""
+        window = max(1, WINDOW_BYTES // self._row_bytes)
+        until = min(query.place.stop, query.begun_until + window)
+        here = max(self._received_until, self.asked_until)
+        if here >= query.place.stop or 2 * (here - query.begun_until) > window:
+            return None
+        self.asked_until = until
+        return until
 
     def prepare_next(self) -> None:
         """Prepare the oldest block that waits."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgpack
+
 from syfr.errors import ClosedError, NotConnectedError, ProtocolError, RefusedError, SyfrError
 from syfr.link import Frame
 from syfr.party.endpoint import Endpoint
@@ -16,6 +18,7 @@ from syfr.party.session import Session
 from syfr.party.streams import PairKeys
 from syfr.protocol.roles import DEALER, Role
 from syfr.protocol.sharing import SEED_BYTES
+from syfr.ring.streams import derive_key
 
 LONG_ROUND_TRIP = 0.004
 """Seconds from which on the form of fewer delays is worth its bytes: 24 a value are as long on the way at 1 Gbit/s."""
@@ -23,16 +26,32 @@ LONG_ROUND_TRIP = 0.004
 MAX_PER_CONNECTION = 16
 MAX_UNCONFIRMED = 4096
 
+DISAGREE = "The workers were given different seeds, models or sizes for this session, or have different clients in it."
+
+
+def opening_proof(session: Session, seed: bytes) -> bytes:
+    """What server0 or server1 sends the dealer, who has its seed too: both were asked for the same session.
+
+    A client that gave them different seeds would have them compute x·W + (a difference of its choice)·B, and B, the
+    mask of the weights, is what keeps them from a worker that helps the client.
+    """
+    model, client = session.model, session.client
+    asked = [session.number, model.number, model.digests["program"], session.rows, client.role, client.name]
+    packed: bytes = msgpack.packb(asked, use_bin_type=True)
+    return derive_key(seed, b"session" + packed)
+
 
 class Sessions:
     """The sessions of one worker."""
 
     def __init__(self, role: Role, links: PeerLinks, reactor: Reactor) -> None:
-        self._role, self._links = role, links
+        self._role, self._links, self._reactor = role, links, reactor
         self._sessions: dict[bytes, Session] = {}
         self._clients: dict[bytes, Endpoint] = {}
         self._restless: dict[bytes, Session] = {}
-        self._confirmed: dict[bytes, set[Role]] = {}
+        self._wanted: dict[bytes, Session] = {}
+        self._proofs: dict[bytes, dict[Role, bytes]] = {}
+        self._confirmed: dict[bytes, dict[Role, object]] = {}
         self._queries = Queries(role, links, reactor, self._to_client)
 
     def __len__(self) -> int:
@@ -45,20 +64,23 @@ class Sessions:
         number = octets(fields.get("session"), "session", SESSION_BYTES)
         rows = whole(fields.get("rows"), "rows", 1, MAX_ROWS)
         seeds = seeds_of(fields.get("seeds"), 2 if self._role is DEALER else 1, SEED_BYTES)
-        if number in self._sessions:
-            raise ProtocolError("A session needs a number that was not used before.")
         if sum(one is client for one in self._clients.values()) >= MAX_PER_CONNECTION:
             raise RefusedError("A connection has too many open sessions. Close one before opening another.")
         self._links.require()
-        session = Session(number, client.identity, model, rows, seeds, PairKeys(self._links.keys, number), self._role)
+        keys = PairKeys(self._links.session_keys(number), number)
+        session = Session(number, client.identity, model, rows, seeds, keys, self._role)
         self._sessions[number] = session
         self._clients[number] = client
         if self._role is not DEALER:
-            self._links.send(DEALER, "opened", {"session": number})
-        else:
-            session.padded = max(self._links.round_trips.values()) > LONG_ROUND_TRIP
-            session.confirmed.update(self._confirmed.pop(number, set()))
-            self._restless[number] = session
+            self._links.send(DEALER, "opened", {"session": number, "proof": opening_proof(session, seeds[0])})
+            return
+        session.padded = max(self._links.round_trips.values()) > LONG_ROUND_TRIP
+        given = zip(self._role.peers, seeds, strict=True)
+        self._proofs[number] = {peer: opening_proof(session, seed) for peer, seed in given}
+        for server, proof in self._confirmed.pop(number, {}).items():
+            self._confirm(session, server, proof)
+        if number not in self._sessions:
+            raise ProtocolError(DISAGREE)
 
     def close(self, client: Endpoint, fields: Fields) -> None:
         """End a session of this client, if it is one."""
@@ -88,6 +110,8 @@ class Sessions:
         session = self._sessions.pop(number, None)
         if session is not None:
             self._restless.pop(number, None)
+            self._wanted.pop(number, None)
+            self._proofs.pop(number, None)
             self._queries.fail_all(session, error)
             self._clients.pop(number, None)
 
@@ -99,7 +123,7 @@ class Sessions:
 
     def client_gone(self, client: Endpoint) -> None:
         """End the sessions of a connection that is over."""
-        self.end_where(lambda session: self._clients[session.number] is client, ClosedError("The client has gone."))
+        self.end_where(lambda session: self._clients.get(session.number) is client, ClosedError("The client has gone."))
 
     # ---- from peers ----
 
@@ -119,13 +143,28 @@ class Sessions:
         """At the dealer: a server has a session open, so it can take preprocessing."""
         number = octets(fields.get("session"), "session", SESSION_BYTES)
         session = self._sessions.get(number)
+        if self._role is not DEALER:
+            raise ProtocolError(f"{peer.label} speaks of its sessions to {self._role.label}, not to the dealer.")
         if session is not None:
-            session.confirmed.add(peer)
-            self._restless[number] = session
+            self._confirm(session, peer, fields.get("proof"))
             return
         if len(self._confirmed) >= MAX_UNCONFIRMED:
             self._confirmed.pop(next(iter(self._confirmed)))
-        self._confirmed.setdefault(number, set()).add(peer)
+        self._confirmed.setdefault(number, {})[peer] = fields.get("proof")
+
+    def _confirm(self, session: Session, server: Role, proof: object) -> None:
+        if proof == self._proofs[session.number].get(server):
+            session.confirmed.add(server)
+            self._restless[session.number] = session
+            return
+        self.end(session.number, ProtocolError(DISAGREE))
+        for peer in self._role.peers:
+            self._links.send(peer, "ended", {"session": session.number})
+
+    def ended(self, peer: Role, fields: Fields, _: Frame) -> None:
+        """At server0 and server1: the dealer has refused a session."""
+        if peer is DEALER:
+            self.end(octets(fields.get("session"), "session", SESSION_BYTES), ProtocolError(DISAGREE))
 
     def dealt(self, peer: Role, fields: Fields, frame: Frame) -> None:
         """At server0 and server1: a block of preprocessing."""
@@ -136,20 +175,16 @@ class Sessions:
         message = list(frame.arrays) if self._role is Role.SERVER1 else None
         try:
             session.dealt(whole(fields.get("block"), "block"), place, fields.get("padded") is True, message)
+            self._restless[session.number] = session
+            self._queries.begin_waiting(session)
         except ProtocolError as error:
             self.end(session.number, error)
-            return
-        self._restless[session.number] = session
-        self._queries.begin_waiting(session)
 
     def more(self, _: Role, fields: Fields, __: Frame) -> None:
-        """At the dealer: a query waits for rows; they are made at once."""
+        """At the dealer: a query waits for rows; they are made before any that nobody waits for."""
         session = self._sessions.get(octets(fields.get("session"), "session", SESSION_BYTES))
-        until = whole(fields.get("until"), "until")
-        if session is not None and until - session.pool.ready_until <= 2 * MAX_ROWS:
-            session.wanted_until = max(session.wanted_until, until)
-            while session.pool.ready_until < session.wanted_until and self._deal(session):
-                pass
+        if session is not None:
+            self._want(session, whole(fields.get("until"), "until"))
 
     def failed(self, peer: Role, fields: Fields, _: Frame) -> None:
         """A query has ended at a peer."""
@@ -162,10 +197,30 @@ class Sessions:
         """At the dealer: a query without compares has begun."""
         place = Place.read(fields, MAX_ROWS)
         session = self._sessions.get(place.session)
-        if session is not None and self._role is DEALER:
+        if session is not None and self._role is DEALER and place.stop - session.pool.ready_until <= 2 * MAX_ROWS:
+            session.wanted_until = max(session.wanted_until, place.stop)
+            while session.pool.ready_until < place.stop and self._deal(session):
+                pass
             self._queries.began(session, place)
 
-    # ---- preprocessing ahead ----
+    # ---- preprocessing ----
+
+    def _want(self, session: Session, until: int) -> None:
+        if self._role is DEALER and until - session.pool.ready_until <= 2 * MAX_ROWS:
+            session.wanted_until = max(session.wanted_until, until)
+            if session.number not in self._wanted:
+                self._wanted[session.number] = session
+                if len(self._wanted) == 1:
+                    self._deal_wanted()
+
+    def _deal_wanted(self) -> None:
+        """One block of what a query waits for; then the connections and other sessions have their turn."""
+        for number, session in list(self._wanted.items())[:1]:
+            del self._wanted[number]
+            if session.pool.ready_until < session.wanted_until and self._deal(session) and number in self._sessions:
+                self._wanted[number] = session
+        if self._wanted:
+            self._reactor.after(0, self._deal_wanted)
 
     def wake(self) -> None:
         """Look at all sessions again: what may be dealt has changed."""
@@ -176,8 +231,14 @@ class Sessions:
         while self._restless:
             number, session = next(iter(self._restless.items()))
             del self._restless[number]
-            if self._deal(session) if self._role is DEALER else self._prepare(session):
-                self._restless[number] = session
+            try:
+                worked = self._deal(session) if self._role is DEALER else self._prepare(session)
+            except SyfrError as error:
+                self.end(number, error)
+                continue
+            if worked:
+                if number in self._sessions:  # a link that is lost while sending ends sessions
+                    self._restless[number] = session
                 return True
         return False
 
