@@ -144,8 +144,8 @@ class TFECluster:
 
     def _make_credentials(self, directory: Path) -> Credentials:
         hosts = self.addresses
-        if (directory / "owner").is_dir() and not (directory / "authority").exists():
-            return Credentials(directory)  # made on another machine
+        if (directory / "owner").is_dir() and (self._given is not None or not (directory / "authority").exists()):
+            return Credentials(directory)  # made before, perhaps on another machine
         if self._given is None and all(is_local(split_address(address)[0]) for address in hosts.values()):
             return ensure_credentials(directory, hosts)
         return create_credentials(directory, hosts)

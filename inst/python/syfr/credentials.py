@@ -8,7 +8,7 @@ A cluster's directory looks like this, every directory 0700 and every file 0600:
     revoked.json                                             here and in each bundle
 
 Use: ``store = ensure_credentials(directory, hosts)``, then ``store.bundle("server0").server_context()``.
-Rotation: ``revoke`` a client and add it again; for the workers and the owner, make new credentials.
+Rotation: ``renew`` makes a party a new key and certificate of the same authority.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -46,13 +46,14 @@ from .identity import (
     Identity,
     expect,
     identity_of,
+    read_certificate,
     read_revoked,
 )
 
 __all__ = [
     "ALPN", "ROLES", "SERVERS", "Bundle", "Credentials", "Identity", "add_client", "cache_directory",
     "cluster_directory", "create_credentials", "data_directory", "ensure_credentials", "expect",
-    "identity_of", "revoke",
+    "identity_of", "issued_certificates", "renew", "revoke",
 ]  # fmt: skip
 
 # Credentials that end this soon are made anew rather than used for another session.
@@ -132,6 +133,28 @@ def add_client(directory: Path, name: str, days: int = 365) -> Path:
     return directory / name
 
 
+def renew(directory: Path, name: str, days: int = 365, revoke_old: bool = False) -> Path:
+    """Make a party a new key and certificate of the same authority, and return the directory of its bundle.
+
+    Those it had stay good until they end, so that nothing stops before the new ones are in their place;
+    ``revoke_old`` is for a key that may have been seen by others.
+    """
+    directory = _existing(directory)
+    _check_days(days)
+    with locked(directory):
+        authority = Authority.read(directory / "authority")
+        older = list(_issued_to(directory, name))
+        bundle = directory / name
+        with _fresh_directory(bundle) as fresh:
+            _issue(directory, fresh, authority, _party(name), _host_names(bundle), days)
+            for path in [directory / "revoked.json", *bundle.glob("*")]:
+                if path.is_file() and not (fresh / path.name).exists():
+                    write_private(fresh / path.name, path.read_bytes())
+        if revoke_old:
+            _revoke(directory, name, older)
+    return bundle
+
+
 def revoke(directory: Path, name: str) -> None:
     """Revoke all certificates made for a party; connections that are open stay so until they end.
 
@@ -140,17 +163,25 @@ def revoke(directory: Path, name: str) -> None:
     """
     directory = _existing(directory)
     with locked(directory):
-        issued = _read_issued(directory)
-        if name not in issued:
-            raise CredentialsError(
-                f"There is no certificate for {name!r} in {directory}. There are {', '.join(sorted(issued))}."
-            )
-        revoked = read_revoked(directory) | dict.fromkeys(issued[name], name)
-        content = json.dumps(revoked, indent=1).encode()
-        replace_private(directory / "revoked.json", content)
-        for certificate in directory.glob("*/certificate.pem"):
-            if certificate.parent.name != "authority":
-                replace_private(certificate.with_name("revoked.json"), content)
+        _revoke(directory, name, _issued_to(directory, name))
+
+
+def _revoke(directory: Path, name: str, serials: Iterable[str]) -> None:
+    revoked = read_revoked(directory) | dict.fromkeys(serials, name)
+    content = json.dumps(revoked, indent=1).encode()
+    replace_private(directory / "revoked.json", content)
+    for certificate in directory.glob("*/certificate.pem"):
+        if certificate.parent.name != "authority":
+            replace_private(certificate.with_name("revoked.json"), content)
+
+
+def issued_certificates(directory: Path) -> dict[str, dict[str, datetime]]:
+    """For every party, the serial numbers of its certificates and when they end, in the order they were made."""
+    issued = _read_issued(_existing(directory))
+    return {
+        name: {serial: datetime.fromisoformat(ends) for serial, ends in serials.items()}
+        for name, serials in issued.items()
+    }
 
 
 def _existing(directory: Path) -> Path:
@@ -251,6 +282,15 @@ def _host_name(address: str) -> x509.GeneralName:
         return x509.DNSName(host)
 
 
+def _host_names(bundle: Path) -> list[x509.GeneralName]:
+    """The hosts that the certificate in a bundle names, if it is still there."""
+    if not (bundle / "certificate.pem").exists():
+        return []
+    extensions = read_certificate(bundle / "certificate.pem").extensions
+    names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return [name for name in names if not isinstance(name, x509.UniformResourceIdentifier)]
+
+
 def _issue(
     directory: Path,
     bundle: Path,
@@ -263,16 +303,27 @@ def _issue(
     pair = authority.issue(party, hosts, days)
     # Listed before it is written, so that nothing is ever handed out that could not be revoked.
     issued = _read_issued(directory)
-    issued.setdefault(party.name, []).append(f"{pair.certificate.serial_number:x}")
+    ends = pair.certificate.not_valid_after_utc.isoformat()
+    issued.setdefault(party.name, {})[f"{pair.certificate.serial_number:x}"] = ends
     replace_private(directory / "authority" / "issued.json", json.dumps(issued, indent=1).encode())
     pair.write(bundle)
     write_private(bundle / "authority.pem", authority.certificate.public_bytes(serialization.Encoding.PEM))
 
 
-def _read_issued(directory: Path) -> dict[str, list[str]]:
+def _issued_to(directory: Path, name: str) -> dict[str, str]:
+    issued = _read_issued(directory)
+    if name not in issued:
+        raise CredentialsError(
+            f"There is no certificate for {name!r} in {directory}. There are {', '.join(sorted(issued))}."
+        )
+    return issued[name]
+
+
+def _read_issued(directory: Path) -> dict[str, dict[str, str]]:
+    """For every party, the serial numbers of its certificates with when they end."""
     path = directory / "authority" / "issued.json"
     try:
-        issued: dict[str, list[str]] = json.loads(path.read_bytes())
+        issued: dict[str, dict[str, str]] = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise CredentialsError(
             f"The list of certificates {path} cannot be read. Name the directory in which they were made."

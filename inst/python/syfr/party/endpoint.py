@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Callable
 
 from syfr.directories import split_address
-from syfr.errors import PortInUseError, SyfrError
+from syfr.errors import CredentialsError, PortInUseError, SyfrError
 from syfr.identity import Identity
 from syfr.link import Connection, Frame, Limits
 from syfr.party.reactor import Reactor
@@ -216,10 +216,13 @@ class Dialler:
             self._connected(self._socket)
 
 
-def wrap(sock: socket.socket, context: ssl.SSLContext, server_side: bool) -> Connection | None:
-    """The socket as a connection; None when it was closed already."""
+def wrap(sock: socket.socket, context: Callable[[], ssl.SSLContext], server_side: bool) -> Connection | None:
+    """The socket as a connection; None when it was closed already, or our bundle is being replaced at this moment."""
     try:
-        return Connection(sock, context, server_side)
+        return Connection(sock, context(), server_side)
+    except CredentialsError as error:
+        log.warning("sets up no connection now: %s", error)
     except OSError:
-        sock.close()
-        return None
+        pass
+    sock.close()
+    return None

@@ -128,7 +128,7 @@ class PeerLinks:
             self._again(peer)
 
         def connected(sock: socket.socket) -> None:
-            connection = wrap(sock, self._bundle.client_context(), server_side=False)
+            connection = wrap(sock, self._bundle.client_context, server_side=False)
             if connection is None:
                 self._again(peer)
             else:

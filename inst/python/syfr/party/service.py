@@ -81,7 +81,7 @@ class Worker:
     # ---- connections ----
 
     def _accepted(self, sock: socket.socket) -> None:
-        connection = wrap(sock, self._bundle.server_context(), server_side=True)
+        connection = wrap(sock, self._bundle.server_context, server_side=True)
         if connection is not None:
             Endpoint(self.reactor, connection, _limits, self._opened, self._received, self._ended)
 
