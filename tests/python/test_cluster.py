@@ -10,6 +10,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -196,6 +197,24 @@ def test_a_worker_of_another_cluster_is_in_the_way(home: Path, tmp_path: Path) -
         rotated = described([ports[1], ports[0], ports[2]])
         with pytest.raises(PortInUseError, match="is taken"):
             rotated.start(START)
+
+
+def test_a_worker_that_ends_at_this_moment_is_waited_for(home: Path) -> None:
+    """What hangs up may be a worker whose session has just ended: then the port is soon free."""
+    ports = hosts.free_ports(3)
+    cluster = described(ports)
+    with socket.create_server(("127.0.0.1", ports[1])) as ending:
+
+        def hang_up() -> None:
+            for _ in range(2):
+                ending.accept()[0].close()
+            ending.close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        with running(cluster):
+            assert all(report["running"] for report in cluster.status())
+        thread.join(10)
 
 
 def test_a_managed_worker_elsewhere_is_refused(home: Path) -> None:

@@ -33,6 +33,9 @@ from syfr.tasks import Emit, Steps, pause, together
 PROBE_SECONDS = 10.0
 """A worker that runs answers within this time; who does not is taken for another program."""
 
+ENDING_SECONDS = 2.0
+"""A worker that hangs up may be ending with its session; its port is free after this time."""
+
 END_SECONDS = 0.5
 """A process that closed its connections because it ends is gone within this time."""
 
@@ -95,22 +98,29 @@ class Start:
     def _attach(self, role: str) -> Steps[Remote | None]:
         """A connection to the worker if it runs already; None when nobody listens."""
         address = self.addresses[role]
-        probe = min(self.deadline, time.monotonic() + PROBE_SECONDS)
-        try:
-            remote = yield from self._greeted(role, probe)
-        except UnreachableError:
-            return None
-        except (CredentialsError, ClosedError, DeadlineError, ProtocolError) as error:
-            if role not in self.managed:
-                raise
-            raise PortInUseError(
-                f"{address}, the address of {role}, is taken by another program, or by a worker of another cluster or "
-                "user. Stop that one, or choose another port."
-            ) from error
+        ending = min(self.deadline, time.monotonic() + ENDING_SECONDS)
+        while True:
+            try:
+                remote = yield from self._greeted(role, min(self.deadline, time.monotonic() + PROBE_SECONDS))
+                break
+            except UnreachableError:
+                return None
+            except (CredentialsError, ClosedError, DeadlineError, ProtocolError) as error:
+                if role not in self.managed:
+                    raise
+                if not isinstance(error, ClosedError) or time.monotonic() >= ending:
+                    raise self._taken(role) from error
+            yield from pause(DIAL_AGAIN, ending)
         worker = _own.get(address)
         if worker is not None and worker.running:
             self.workers[role] = worker
         return remote
+
+    def _taken(self, role: str) -> PortInUseError:
+        return PortInUseError(
+            f"{self.addresses[role]}, the address of {role}, is taken by another program, or by a worker of another "
+            "cluster or user. Stop that one, or choose another port."
+        )
 
     def _greeted(self, role: str, deadline: float) -> Steps[Remote]:
         remote = Remote(role, self.addresses[role], self.bundle)
