@@ -172,6 +172,25 @@ def test_every_field_is_needed_and_every_number_is_checked() -> None:
             read(changed(SOUND, path, setting(value)))
 
 
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("rows",), True),
+        (("input_shape", 0), True),
+        (("input_shape",), [6, 5, 2, 1, 1, 1, 1, 1, 1]),
+        (("steps", 0, "source"), False),
+        (("steps", 0, "layer"), "x" * 501),
+        (("steps",), [SOUND["steps"][0]] * (MAX_STEPS + 1)),
+        (("steps", 0, "geometry", "groups"), True),
+        (("input_range",), [0.0, 1.0, 2.0]),
+        (("head",), b"linear"),
+    ],
+)
+def test_a_message_of_the_wrong_kind_is_not_even_read(path: tuple[Any, ...], value: Any) -> None:
+    with pytest.raises(ProtocolError, match="cannot be read"):
+        Program.from_message(changed(SOUND, path, setting(value)))
+
+
 def refused(program: Program, match: str) -> None:
     """The program is refused where it is made and where it arrives."""
     with pytest.raises(ProtocolError, match=match):
