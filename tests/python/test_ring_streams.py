@@ -116,22 +116,30 @@ def test_elements_are_eight_bytes_each_and_integers_the_top_bits_of_four() -> No
 
 
 @pytest.mark.parametrize(("bound", "start"), [(2, 0), (5, 0), (7, 0), (9, 0), (10, 1), (11, 0), (129, 0), (255, 1)])
-def test_small_integers_are_exactly_uniform_over_all_bytes(bound: int, start: int) -> None:
-    # Each of the 256 bytes once: the accepted ones fall on each result equally often, the others are replaced.
-    accepted = 256 - 256 % bound
-    stream = Fed(np.concatenate([np.arange(256), np.zeros(2 * (256 - accepted) + 16)]).astype(np.uint8))
-    drawn = stream.below("x", (256,), bound, start)
-    kept = drawn[:accepted]
-    assert np.array_equal(np.bincount(kept)[start:], np.full(bound, accepted // bound))
-    assert (drawn[accepted:] == start).all(), "the replacements are spare bytes, which are zero here"
+def test_small_integers_are_exactly_uniform_over_all_words(bound: int, start: int) -> None:
+    # Each of the 65536 words once: the accepted ones fall on each pair equally often, the others are replaced.
+    accepted = 65536 // bound**2 * bound**2
+    spare = np.zeros(2 * (65536 - accepted) + 8)
+    stream = Fed(np.concatenate([np.arange(65536), spare]).astype(np.uint16).view(np.uint8))
+    first, second = stream.below("x", (2 * 65536,), bound, start).reshape(2, -1).astype(int) - start
+    counts = np.bincount(first[:accepted] * bound + second[:accepted])
+    assert np.array_equal(counts, np.full(bound**2, accepted // bound**2))
+    assert not first[accepted:].any(), "the replacements are spare words, which are zero here"
+    assert not second[accepted:].any()
 
 
-def test_rejection_goes_on_until_a_byte_is_accepted() -> None:
-    # bound 11 accepts below 253: three rejected of four, then 22 spare bytes of which one serves, then 20 more.
-    spare = [255] * 21 + [12] + [254] * 18 + [13, 23]
-    stream = Fed(np.array([253, 1, 254, 255, *spare], np.uint8))
-    assert stream.below("x", (4,), 11).tolist() == [1, 1, 2, 1]
-    assert stream.bytes_used == 4 + 22 + 20
+def test_rejection_goes_on_until_a_word_is_accepted() -> None:
+    # bound 11 accepts below 65461: two words of three rejected, then 12 spare words of which one serves, then 10 more.
+    spare = [65535] * 11 + [12] + [65461] * 8 + [24, 13]
+    stream = Fed(np.array([65461, 1, 65535, *spare], np.uint16).view(np.uint8))
+    assert stream.below("x", (6,), 11).tolist() == [1, 1, 2, 1, 0, 2]
+    assert stream.bytes_used == 2 * (3 + 12 + 10)
+
+
+def test_an_odd_number_of_integers_uses_a_whole_word() -> None:
+    stream = KeyStream(KEY)
+    assert stream.below("x", (5,), 16).shape == (5,)
+    assert stream.bytes_used == 6
 
 
 def test_rejection_happens_at_the_rate_of_the_bound() -> None:
@@ -140,8 +148,8 @@ def test_rejection_happens_at_the_rate_of_the_bound() -> None:
     unneeded.below("x", (size,), 16)
     needed.below("x", (size,), 129)
     assert unneeded.bytes_used == size
-    # 127 of 256 bytes are rejected: half of all, then half of half, two spare bytes taken for each.
-    assert 1.95 * size < needed.bytes_used < 2.05 * size
+    # 15613 of 65536 words are rejected, and two spare words are taken for each.
+    assert 1.46 * size < needed.bytes_used < 1.50 * size
 
 
 @pytest.mark.parametrize("bound", [2, 3, 9, 10, 11, 100, 129, 200, 251, 256])

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from numpy.typing import NDArray
 
 from syfr.ring.fixedpoint import Words
-from syfr.ring.uniform import replace_rejected, to_range
+from syfr.ring.uniform import find_rejected, replace_rejected, split_pairs
 
 Bytes = NDArray[np.uint8]
 
@@ -86,13 +86,14 @@ class KeyStream:
         return words.reshape(shape)
 
     def below(self, label: str, shape: tuple[int, ...], bound: int, start: int = 0) -> Bytes:
-        """Integers from ``start`` to ``start + bound - 1``, by rejection of the bytes that would make a bias."""
-        out = self.take(math.prod(shape))
-        rejected = to_range(out, bound, start)
+        """Integers from ``start`` to ``start + bound - 1``, by rejection of what would make a bias."""
+        count = math.prod(shape)
+        words = self.take(count + count % 2).view(np.uint16)
+        rejected = find_rejected(words, bound)
         while rejected.size:
-            spare = self.take(2 * rejected.size + 16)
-            rejected = replace_rejected(out, rejected, spare, bound, start)
-        return out.reshape(shape)
+            spare = self.take(4 * rejected.size + 16).view(np.uint16)
+            rejected = replace_rejected(words, rejected, spare, bound)
+        return split_pairs(words, bound, start)[:count].reshape(shape)
 
 
 _ZEROS = bytes(1 << 16)

@@ -1,7 +1,8 @@
-"""Compiled kernels that turn uniform bytes into integers below a small bound, exactly uniform.
+"""Compiled kernels that turn uniform 16-bit words into pairs of integers below a small bound, exactly uniform.
 
-A byte at or above the largest multiple of the bound is rejected and replaced by the next accepted spare byte.
-Most blocks have no rejected byte, which one vectorised look tells; reducing all bytes, rejected ones too, vectorises.
+A word below the largest multiple of bound^2 gives two independent integers, its last two digits in that base. The
+others are rejected and replaced by the next accepted spare word. Two digits a word make rejections rare (0.1 % for 11),
+so that one vectorised look tells of most blocks that they have none.
 """
 
 from __future__ import annotations
@@ -12,61 +13,74 @@ from numpy.typing import NDArray
 from syfr.ring.compiled import compiled
 
 Bytes = NDArray[np.uint8]
-Indices = NDArray[np.int64]
+Pairs = NDArray[np.uint16]
+Places = NDArray[np.int64]
 
 _BLOCK = 64
 
 
-@compiled("int64(uint8[::1], uint8, int64[::1])")
-def _find_rejected(values: Bytes, limit: int, found: Indices) -> int:
+@compiled("int64(uint16[::1], uint16, int64[::1])")
+def _find_above(words: Pairs, largest: int, found: Places) -> int:
     count = 0
-    whole = values.size // _BLOCK * _BLOCK
+    whole = words.size // _BLOCK * _BLOCK
     for block in range(0, whole, _BLOCK):
         over = np.uint8(0)
         for i in range(_BLOCK):
-            over |= np.uint8(values[block + i] >= limit)
+            over |= np.uint8(words[block + i] > largest)
         if over:
             for i in range(block, block + _BLOCK):
-                if values[i] >= limit:
+                if words[i] > largest:
                     found[count] = i
                     count += 1
-    for i in range(whole, values.size):
-        if values[i] >= limit:
+    for i in range(whole, words.size):
+        if words[i] > largest:
             found[count] = i
             count += 1
     return count
 
 
-@compiled("void(uint8[::1], uint32, uint32)")
-def _reduce(values: Bytes, bound: int, start: int) -> None:
-    magic = np.uint32(65536 // bound + 1)
-    for i in range(values.size):
-        wide = np.uint32(values[i])
-        quotient = np.uint32(wide * magic) >> np.uint32(16)
-        values[i] = np.uint8(wide - quotient * bound + start)
-
-
-@compiled("int64(uint8[::1], int64[::1], uint8[::1], uint32, uint32, int64)")
-def _replace(values: Bytes, rejected: Indices, spare: Bytes, bound: int, start: int, limit: int) -> int:
+@compiled("int64(uint16[::1], int64[::1], uint16[::1], uint16)")
+def _replace(words: Pairs, rejected: Places, spare: Pairs, largest: int) -> int:
     filled = 0
     for i in range(spare.size):
         if filled == rejected.size:
             break
-        if spare[i] < limit:
-            values[rejected[filled]] = np.uint8(np.uint32(spare[i]) % bound + start)
+        if spare[i] <= largest:
+            words[rejected[filled]] = spare[i]
             filled += 1
     return filled
 
 
-def to_range(values: Bytes, bound: int, start: int) -> Indices:
-    """Map bytes in place to ``start .. start + bound - 1``; returns the positions that need another byte."""
-    found = np.empty(values.size if 256 % bound else 0, np.int64)
-    count = int(_find_rejected(values, 256 - 256 % bound, found)) if 256 % bound else 0
-    _reduce(values, bound, start)
-    return found[:count]
+@compiled("void(uint16[::1], uint32, uint32, uint8[::1])")
+def _split(words: Pairs, bound: int, start: int, out: Bytes) -> None:
+    # floor(w / b) = (w * (floor(2^32 / b) + 1)) >> 32 for w < 2^16, b <= 2^8 (Granlund and Montgomery, PLDI 1994).
+    magic = np.uint64((np.uint64(1) << np.uint64(32)) // np.uint64(bound) + np.uint64(1))
+    for i in range(words.size):
+        word = np.uint32(words[i])
+        high = np.uint32((np.uint64(word) * magic) >> np.uint64(32))
+        rest = np.uint32((np.uint64(high) * magic) >> np.uint64(32))
+        out[i] = np.uint8(word - high * bound + start)
+        out[words.size + i] = np.uint8(high - rest * bound + start)
 
 
-def replace_rejected(values: Bytes, rejected: Indices, spare: Bytes, bound: int, start: int) -> Indices:
-    """Fill the rejected positions of ``values``; returns those for which the spare bytes did not last."""
-    filled = int(_replace(values, rejected, spare, bound, start, 256 - 256 % bound))
-    return rejected[filled:]
+def largest_accepted(bound: int) -> int:
+    """Words up to this one are accepted: a whole number of squares of ``bound``, which is at most 256."""
+    return 65536 // bound**2 * bound**2 - 1
+
+
+def find_rejected(words: Pairs, bound: int) -> Places:
+    """The places of words that need another one."""
+    found = np.empty(words.size if 65536 % bound**2 else 0, np.int64)
+    return found[: int(_find_above(words, largest_accepted(bound), found))] if found.size else found
+
+
+def replace_rejected(words: Pairs, rejected: Places, spare: Pairs, bound: int) -> Places:
+    """Fill the rejected places of ``words``; returns those for which the spare words did not last."""
+    return rejected[int(_replace(words, rejected, spare, largest_accepted(bound))) :]
+
+
+def split_pairs(words: Pairs, bound: int, start: int) -> Bytes:
+    """Two integers from ``start`` to ``start + bound - 1`` of each accepted word: all first ones, then all second."""
+    out = np.empty(2 * words.size, np.uint8)
+    _split(words, bound, start, out)
+    return out
