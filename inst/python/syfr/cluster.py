@@ -228,7 +228,10 @@ class TFECluster:
             return {**known, "running": False, "problem": str(error)}
         finally:
             remote.close()
-        return {**known, "running": True, **{key: reply[key] for key in reply if key not in ("id", "ok", "role")}}
+        said = {key: value for key, value in reply.items() if key not in ("id", "ok", "role")}
+        for way in ("sent", "received"):  # as real numbers: R cuts whole ones above 2^31
+            said[way] = {peer: float(count) for peer, count in reply.get(way, {}).items()}
+        return {**known, "running": True, **said}
 
     # ---- stopping ----
 
