@@ -28,7 +28,7 @@ from workers import (
     truncated,
 )
 
-ALL = {"dense": dense, "perceptron": perceptron, "truncated": truncated, "digits": digits}
+ALL: dict[str, Callable[[], Model]] = {"dense": dense, "perceptron": perceptron, "truncated": truncated, "digits": digits}
 
 
 @pytest.fixture(scope="module")

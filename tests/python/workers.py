@@ -467,10 +467,10 @@ class Session:
         """Close it."""
         self.client.tell("close", session=self.number)
 
-    def frame(self, x: NDArray[np.float64], start: int, **changed: object) -> Frame:
-        """The frame of a query."""
+    def frame(self, x: NDArray[np.float64], start: int, changed: Mapping[str, object] | None = None) -> Frame:
+        """The frame of a query, with other fields if so wished."""
         masked = sharing.mask_input(self.model.program.precision.encode(x), self.seeds, start)
-        meta = {"session": self.number, "start": start, "rows": len(x), **changed}
+        meta = {"session": self.number, "start": start, "rows": len(x), **(changed or {})}
         return Frame("query", meta, [pack_elements(masked).reshape(len(x), -1)])
 
     def send(self, x: NDArray[np.float64]) -> int:

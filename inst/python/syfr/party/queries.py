@@ -60,12 +60,15 @@ class Queries:
 
     def ask(self, session: Session, place: Place, arrays: Sequence[Array]) -> None:
         """A client's query: accepted once, or answered with the reason why not."""
+        again = place.start < session.accepted_until
         try:
             masked = self._read_input(session, place, arrays)
             query = self._accept(session, place)
         except SyfrError as error:
-            self._early.pop((place.session, place.start), None)
-            self._tell(session, place, error, self._role.peers)
+            if not again:
+                self._early.pop((place.session, place.start), None)
+            # A frame that came again must not end the query that it repeats.
+            self._tell(session, place, error, () if again or self._role is DEALER else self._role.peers)
             return
         query.masked_input = masked
         self.begin_waiting(session)

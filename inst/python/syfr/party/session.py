@@ -19,12 +19,15 @@ from syfr.party.reactor import Timer
 from syfr.party.serving import Claim
 from syfr.party.streams import PairKeys
 from syfr.protocol.channel import Array, Run
-from syfr.protocol.roles import Role
+from syfr.protocol.roles import DEALER, Role
 from syfr.protocol.sharing import input_mask
 from syfr.ring.fixedpoint import Words
 
 AHEAD_BYTES = 48 << 20
-"""Memory that preprocessing ahead may take for one session, at server0 or server1."""
+"""Memory that preprocessing ahead may take for one session, at server0 or server1; with many sessions, a part of"""
+
+AHEAD_TOTAL = 512 << 20
+"""this for all of them."""
 
 AHEAD_ROWS = 256
 
@@ -33,6 +36,10 @@ WINDOW_BYTES = 8 << 20
 
 BLOCK_BYTES = 2 << 20
 """Preprocessing is made in blocks of about this size: they fit the cache, and a query never waits long for one."""
+
+MAX_RUNNING = 256
+MAX_RUNNING_ROWS = 8192
+"""Queries, and rows of them, that one session may have under way."""
 
 SMALL_BLOCK = 4
 """Rows of a block for sessions that ask for a row at a time."""
@@ -130,20 +137,25 @@ class Session:
         if place.start != self.accepted_until:
             raise ProtocolError(f"Row {place.start} is not the next row of this session; each is taken once, in order.")
         self.accepted_until = place.stop
+        running = sum(query.place.rows for query in self.queries.values())
+        full = len(self.queries) >= MAX_RUNNING or running + place.rows > MAX_RUNNING_ROWS
+        if full and self.role is not DEALER:  # the dealer hears of queries only from the other two
+            raise ProtocolError("Too many queries of this session are under way. Collect answers before asking more.")
         claim = self.model.serving.reserve(self.client.name, self.requests(place.rows), place.rows)
         query = self.queries[place.start] = Query(place, claim)
         return query
 
     # ---- the dealer ----
 
-    def rows_to_deal(self) -> int:
+    def rows_to_deal(self, sessions: int) -> int:
         """Rows of the block that the dealer should make now; 0 when enough is ready or not all workers have begun.
 
-        A store that has been filled is filled again when half of it is used.
+        A store that has been filled is filled again when half of it is used. ``sessions`` share the workers' memory.
         """
         if len(self.confirmed) < 2:
             return 0
-        ahead = max(self.rows, min(AHEAD_ROWS, AHEAD_BYTES // self._row_bytes))
+        memory = min(AHEAD_BYTES, AHEAD_TOTAL // sessions)
+        ahead = max(1, min(max(self.rows, AHEAD_ROWS), memory // self._row_bytes))
         left, own = self.model.serving.left, self.model.serving.rows_left(self.client.name)
         if left is not None:
             ahead = min(ahead, left * self.rows)

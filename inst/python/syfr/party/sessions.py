@@ -78,7 +78,8 @@ class Sessions:
         given = zip(self._role.peers, seeds, strict=True)
         self._proofs[number] = {peer: opening_proof(session, seed) for peer, seed in given}
         for server, proof in self._confirmed.pop(number, {}).items():
-            self._confirm(session, server, proof)
+            if number in self._sessions:
+                self._confirm(session, server, proof)
         if number not in self._sessions:
             raise ProtocolError(DISAGREE)
 
@@ -243,7 +244,7 @@ class Sessions:
         return False
 
     def _deal(self, session: Session) -> bool:
-        rows = session.rows_to_deal()
+        rows = session.rows_to_deal(len(self._sessions) or 1)
         if not rows:
             return False
         number, place, message = session.deal(rows)

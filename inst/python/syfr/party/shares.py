@@ -16,7 +16,7 @@ from syfr.link import Frame
 from syfr.party.fields import Fields, text
 from syfr.party.models import Model, ModelStore
 from syfr.party.peers import PeerLinks
-from syfr.party.reactor import Reactor
+from syfr.party.reactor import Reactor, Timer
 from syfr.protocol.roles import Role
 
 log = logging.getLogger("syfr.party")
@@ -33,6 +33,7 @@ class Waiting:
 
     model: Model
     done: Done
+    deadline: Timer | None = None
 
 
 class Shares:
@@ -47,6 +48,8 @@ class Shares:
         """Take an owner's share; ``done`` is called with None, or with the reason why it was not taken."""
         self._links.require()
         model = self._store.read(fields, frame.arrays)
+        if model.number in self._waiting:
+            raise ProtocolError("This model is being shared already. Share it under a number of its own.")
         try:
             self._store.keep(fields, frame.arrays)
         except WorkerError:
@@ -54,7 +57,9 @@ class Shares:
                 self._links.send(peer, "share", {"model": model.number, "digests": None})
             raise
         waiting = self._waiting[model.number] = Waiting(model, done)
-        self._reactor.after(SHARE_SECONDS, lambda: self._fail(waiting, "the other workers did not answer"))
+        waiting.deadline = self._reactor.after(
+            SHARE_SECONDS, lambda: self._fail(waiting, "the other workers did not answer")
+        )
         for peer in self._role.peers:
             self._announce(model, peer)
         self._compare(model.number)
@@ -128,5 +133,7 @@ class Shares:
             waiting.done(ProtocolError(f"The model was not shared: {reason}. Share it again with all three workers."))
 
     def _forget(self, number: str) -> None:
-        self._waiting.pop(number, None)
+        waiting = self._waiting.pop(number, None)
+        if waiting is not None and waiting.deadline is not None:
+            waiting.deadline.cancel()
         self._digests.pop(number, None)
