@@ -36,9 +36,11 @@ sy_share <- function(model, cluster, name = NULL, input_range = c(0, 1), timeout
   keras_model <- as_keras_model(model, call)
   if (is.null(name) && is.character(model)) name <- sub("[.][^.]*$", "", basename(model))
   python <- python_cluster(cluster, call)
-  shared <- wait_for(call = call, {
-    bundle("syfr.owner")$sharing(keras_model, python, name = name, input_range = input_range, timeout = timeout)
-  })
+  task <- call_python(
+    call, bundle("syfr.owner")$sharing, keras_model, python,
+    name = name, input_range = input_range, timeout = timeout
+  )
+  shared <- wait_for(task, call)
   invisible(new_model(shared, cluster, keras_model))
 }
 
@@ -58,11 +60,11 @@ as_keras_model <- function(model, call) {
   if (!file.exists(path)) {
     stop_syfr("type", sprintf("There is no file %s. Give the path of a saved Keras model.", model), call)
   }
-  from_python(load_saved(path), call)
+  load_saved(path, call)
 }
 
 # TensorFlow talks to standard error when it starts, whatever it is told; what goes wrong comes as an exception.
-load_saved <- function(path) {
+load_saved <- function(path, call) {
   bundle("syfr")
   suspendInterrupts({
     os <- reticulate::import("os")
@@ -74,7 +76,8 @@ load_saved <- function(path) {
       os$close(nowhere)
     })
     os$dup2(nowhere, 2L)
-    reticulate::import("keras")$models$load_model(path, compile = FALSE)
+    load_model <- call_python(call, reticulate::import("importlib")$import_module, "keras")$models$load_model
+    call_python(call, load_model, path, compile = FALSE)
   })
 }
 
@@ -88,7 +91,7 @@ as_shared <- function(model, call) {
   }
   if (!is_alive(model)) stop_syfr("type", "`model` is not a shared model. Share it with sy_share() first.", call)
   shared <- tryCatch(
-    from_python(bundle("syfr.owner")$shared_model(model), call),
+    call_python(call, bundle("syfr.owner")$shared_model, model),
     syfr_error_not_shared = function(e) stop_syfr("not_shared", not_shared, call)
   )
   new_model(shared, as_cluster(shared$cluster, call), model)
@@ -109,6 +112,8 @@ as_shared <- function(model, call) {
 #' @param num_requests How many requests to serve; `NULL` for any number. One request has at most as many rows as the
 #'   batch of the model's input shape; a larger query counts as several.
 #' @param block Whether to wait until they are served.
+#' @param per_client How many rows each client may ask for until serving is opened again; `NULL` for any number. All
+#'   three workers count them by the client's certificate, so a client that connects again gets no more of them.
 #' @return The shared model, invisibly.
 #' @inheritSection sy_stop What stops what
 #' @seealso [client_query_model()]
@@ -118,12 +123,13 @@ as_shared <- function(model, call) {
 #'   sy_serve(model, num_requests = 3, block = FALSE)
 #' })
 #' @export
-sy_serve <- function(model, num_requests = NULL, block = TRUE) {
+sy_serve <- function(model, num_requests = NULL, block = TRUE, per_client = NULL) {
   call <- sys.call()
   shared <- as_shared(model, call)
   python <- shared$python
   block <- as_flag(block, "block", call)
-  wait_for(if (block) python$serving(num_requests) else python$open_serving(num_requests), call)
+  open <- if (block) python$serving else python$open_serving
+  wait_for(open(num_requests, per_client), call)
   invisible(shared)
 }
 
@@ -144,7 +150,7 @@ sy_serve <- function(model, num_requests = NULL, block = TRUE) {
 sy_shutdown_workers <- function(model) {
   call <- sys.call()
   shared <- as_shared(model, call)
-  wait_for(shared$python$shutting_down(), call)
+  wait_for(call_python(call, shared$python$shutting_down), call)
   bundle("syfr.owner")$forget(shared$keras)
   invisible(model)
 }
@@ -153,7 +159,7 @@ sy_shutdown_workers <- function(model) {
 sy_stop.syfr_model <- function(x, ...) {
   call <- sys.call(-1)
   shared <- as_shared(x, call)
-  wait_for(shared$python$dropping(), call)
+  wait_for(call_python(call, shared$python$dropping), call)
   bundle("syfr.owner")$forget(shared$keras)
   invisible(x)
 }

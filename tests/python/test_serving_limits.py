@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from syfr.errors import NotServedError, ProtocolError, SyfrError, WorkerError
+import syfr as sy
+from syfr.errors import NotServedError, ProtocolError, SyfrError, ValueRangeError, WorkerError
+from syfr.owner import SharedModel
 from syfr.party.serving import Serving
-from workers import SERVERS, Cluster, Owner, cluster_of, perceptron
+from workers import DEADLINE, SERVERS, Cluster, Owner, cluster_of, perceptron
 
 UNLIMITED = """
 from syfr.party.serving import Serving
@@ -133,6 +135,27 @@ def test_queries_that_run_at_once_share_the_budget(cluster: Cluster) -> None:
 def test_a_budget_that_is_no_number_of_rows_is_refused(cluster: Cluster, value: object) -> None:
     with cluster.owner() as owner, pytest.raises(ProtocolError, match="per_client"):
         shared(owner, per_client=value)
+
+
+def test_the_owner_opens_both_limits_from_its_session(cluster: Cluster) -> None:
+    model = perceptron()
+    workers = [sy.TFEWorker(address, auto_managed=False) for address in cluster.hosts.values()]
+    described = sy.TFECluster(*workers, credentials=cluster.credentials.directory)
+    with cluster.owner() as owner, cluster.client() as client:
+        number = owner.share(model)
+        face = SharedModel(described, number, "model", model.program)
+        face.open_serving(3.0, per_client=2.0).wait(DEADLINE)
+        assert [(seen["requests"], seen["per_client"]) for seen in owner.counters(number)] == [(3, 2)] * 3
+        session = client.open(number, model)
+        session.check()
+        serving = face.serving(1, 1)
+        while not any(seen["requests"] == 1 for seen in owner.counters(number)):
+            serving.step(0.01)
+        session.check()
+        assert serving.wait(DEADLINE) == 1
+        with pytest.raises(ValueRangeError, match="per_client is 0"):
+            face.serving(None, 0)
+    described.stop()
 
 
 @pytest.mark.parametrize("honest", ["server0", "server2"])

@@ -58,12 +58,12 @@ def share(
     task.wait(progress=show)
 
 
-def serve(self: object, num_requests: object = None) -> int:
+def serve(self: object, num_requests: object = None, per_client: object = None) -> int:
     """Let clients query this model until so many requests were answered, or until interrupted; returns how many were.
 
-    The model stays shared: serve() opens it again.
+    Each client may ask for ``per_client`` rows. The model stays shared: serve() opens it again.
     """
-    return owner.shared_model(self).serving(num_requests).wait(progress=show)
+    return owner.shared_model(self).serving(num_requests, per_client).wait(progress=show)
 
 
 def stop(self: object) -> None:

@@ -46,25 +46,27 @@ class SharedModel:
     def __repr__(self) -> str:
         return f"SharedModel('{self.name}' on {self.cluster})"
 
-    def open_serving(self, num_requests: object = None) -> Task[None]:
+    def open_serving(self, num_requests: object = None, per_client: object = None) -> Task[None]:
         """Let the workers answer so many requests, or any number, whether or not this session goes on."""
-        requests = _requests(num_requests)
-        return Task(lambda _: self._call("serve", requests=requests))
+        limits = _limits(num_requests, per_client)
+        return Task(lambda _: self._call("serve", **limits))
 
-    def serving(self, num_requests: object = None) -> Task[int]:
+    def serving(self, num_requests: object = None, per_client: object = None) -> Task[int]:
         """Open serving and wait until the last request was answered; the result is how many were.
 
-        Cancelled, it closes serving; the model stays shared, as it does at the limit. Events: "serving", "served".
+        Each client may ask for ``per_client`` rows until serving is opened again, or for any number. Cancelled, it
+        closes serving; the model stays shared, as it does at the limit. Events: "serving", "served".
 
         Raises:
             NotSharedError: the workers hold no share of it any more.
             WorkerError, ClosedError: a worker has gone.
         """
-        requests = _requests(num_requests)
+        limits = _limits(num_requests, per_client)
+        requests = limits["requests"]
 
         def work(emit: Emit) -> Steps[int]:
             try:
-                yield from self._call("serve", requests=requests)
+                yield from self._call("serve", **limits)
                 emit("serving", of=requests)
                 return (yield from self._watch(requests, emit))
             except (GeneratorExit, KeyboardInterrupt):
@@ -192,5 +194,8 @@ def forget(model: object) -> None:
     _shared.pop(model, None)
 
 
-def _requests(value: object) -> int | None:
-    return None if value is None else count_argument(value, "num_requests")
+def _limits(num_requests: object, per_client: object) -> dict[str, int | None]:
+    return {
+        "requests": None if num_requests is None else count_argument(num_requests, "num_requests"),
+        "per_client": None if per_client is None else count_argument(per_client, "per_client"),
+    }
