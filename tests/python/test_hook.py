@@ -124,7 +124,7 @@ def test_requests_that_cannot_be(requests: Any) -> None:
 def test_sharing_with_a_cluster_by_hand_that_nobody_starts(
     keras: ModuleType, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sy.TFECluster.start_steps, "__defaults__", (0.3, None))
+    monkeypatch.setattr("syfr.cluster.MANUAL_SECONDS", 0.3)
     workers = [sy.TFEWorker(f"localhost:{port}", auto_managed=False) for port in (1, 2, 3)]
     shown: list[str] = []
     monkeypatch.setattr("builtins.print", lambda text, **_: shown.append(text))

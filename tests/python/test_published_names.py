@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,14 @@ from cluster_processes import described, exists, pids
 from keras_models import GENERATIONS
 from small_model import TOLERANCE, WAIT, plain, small
 from syfr.errors import NotSharedError
+
+PROBE = """
+import sys, syfr
+print(*(name for name in ("numba", "numpy", "cryptography", "keras", "tensorflow") if name in sys.modules))
+print(*(name for name in syfr.__all__ if getattr(syfr, name) is None))
+print(*(name for name in ("keras", "tf_keras", "tensorflow") if name in sys.modules))
+print(sorted(syfr.__all__) == dir(syfr))
+"""
 
 pytest_plugins = ("cluster_fixtures",)
 pytestmark = pytest.mark.timeout(150)
@@ -43,3 +53,15 @@ def test_the_names_that_published_scripts_use(home: Path, generation: str, capsy
         assert not any(map(exists, processes))
     finally:
         cluster.end()
+
+
+def test_public_names_are_imported_when_they_are_asked_for(child_env: dict[str, str]) -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", PROBE], env=child_env, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert found.stdout == "\n\n\nTrue\n"
+
+
+def test_a_name_that_is_not_there() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'TFEworker'"):
+        sy.TFEworker  # noqa: B018

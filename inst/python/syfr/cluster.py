@@ -23,6 +23,9 @@ from syfr.starting import CONFIG, Start, explaining, run_directory, write_config
 from syfr.tasks import Emit, Steps, Task, together
 
 STATUS_SECONDS = 5.0
+START_SECONDS = 60.0
+MANUAL_SECONDS = 3600.0
+"""How long starting waits by default: for processes, and for people who start workers by hand."""
 
 
 class Described(Protocol):
@@ -94,11 +97,15 @@ class TFECluster:
 
     # ---- starting ----
 
-    def start(self, timeout: float = 60.0) -> None:
-        """Start the managed workers and wait for all three; a running cluster of this user is attached to."""
+    def start(self, timeout: float | None = None) -> None:
+        """Start the managed workers and wait for all three; a running cluster of this user is attached to.
+
+        Args:
+            timeout: seconds; by default 60, or an hour when some workers are started by hand.
+        """
         self.starting(timeout).wait(progress=show)
 
-    def starting(self, timeout: float = 60.0, library_path: str | None = None) -> Task[None]:
+    def starting(self, timeout: float | None = None, library_path: str | None = None) -> Task[None]:
         """As :meth:`start`. Events: "worker_starting", "manual_command", "worker_ready".
 
         Raises:
@@ -106,7 +113,7 @@ class TFECluster:
             PortInUseError: something else listens at the address of a managed worker.
             UnreachableError: workers to start by hand did not answer in time; the message names them.
         """
-        seconds = seconds_argument(timeout)
+        seconds = None if timeout is None else seconds_argument(timeout)
         self.check_hosts()
         return Task(lambda emit: self.start_steps(emit, seconds, library_path))
 
@@ -120,9 +127,11 @@ class TFECluster:
                     "Describe it with auto_managed = false, and start it there with the command that is then shown."
                 )
 
-    def start_steps(self, emit: Emit, timeout: float = 60.0, library_path: str | None = None) -> Steps[None]:
+    def start_steps(self, emit: Emit, timeout: float | None = None, library_path: str | None = None) -> Steps[None]:
         """The work of :meth:`starting`."""
         self.check_hosts()
+        if timeout is None:
+            timeout = START_SECONDS if self._auto_managed == set(SERVERS) else MANUAL_SECONDS
         addresses, directory = self.addresses, self.directory
         if self._passing and not directory.exists():
             weakref.finalize(self, _remove, directory)

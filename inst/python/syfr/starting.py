@@ -194,13 +194,14 @@ class Start:
 def explaining(error: SyfrError, workers: Mapping[str, ManagedWorker]) -> Steps[SyfrError]:
     """The error, or rather the end of a process of ours if that is the reason: it may be seen a moment later."""
     deadline = time.monotonic() + (END_SECONDS if isinstance(error, (ClosedError, UnreachableError)) else 0.0)
-    while True:
+    while workers:
         for worker in workers.values():
             if not worker.running:
                 return worker.ended()
         if time.monotonic() >= deadline:
-            return error
+            break
         yield from pause(LOOK_AGAIN, deadline)
+    return error
 
 
 def _unlinked(waiting: Mapping[str, Any]) -> str:
