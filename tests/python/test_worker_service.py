@@ -28,7 +28,8 @@ from workers import (
     truncated,
 )
 
-ALL: dict[str, Callable[[], Model]] = {"dense": dense, "perceptron": perceptron, "truncated": truncated, "digits": digits}
+Maker = Callable[[], Model]
+ALL: dict[str, Maker] = {"dense": dense, "perceptron": perceptron, "truncated": truncated, "digits": digits}
 
 
 @pytest.fixture(scope="module")

@@ -42,6 +42,8 @@ LARGEST_AXIS = 1 << 32
 READ_BYTES = 1 << 20
 """One call of :meth:`Connection.read` takes about so much: a fast sender must not keep the others waiting."""
 
+NOTHING = memoryview(b"")
+
 HUNG_UP = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 HUNG_UP_MESSAGE = "The connection was closed during the TLS handshake."
 
@@ -79,7 +81,7 @@ class Frame:
         return b"".join([PREFIX.pack(len(header), sum(map(len, body))), header, *body])
 
 
-def decode(header: memoryview, body: bytearray) -> Frame:
+def decode(header: memoryview, body: memoryview | bytearray) -> Frame:
     """The frame of a header and a body; raises ProtocolError unless they fit together exactly."""
     try:
         kind, meta, specs = msgpack.unpackb(header, raw=False, strict_map_key=True, max_ext_len=0)
@@ -93,7 +95,7 @@ def decode(header: memoryview, body: bytearray) -> Frame:
     return Frame(kind, meta, arrays)
 
 
-def _arrays(specs: Any, body: bytearray) -> list[NDArray[Any]]:
+def _arrays(specs: Any, body: memoryview | bytearray) -> list[NDArray[Any]]:
     if not isinstance(specs, list) or len(specs) > MAX_ARRAYS:
         raise ProtocolError("A frame arrived with too many arrays.")
     arrays = []
@@ -145,11 +147,11 @@ class Connection:
         self._handshake_wants_write = False
         self._unsent: deque[memoryview] = deque()
         self._unsent_bytes = 0
-        self._prefix = bytearray(PREFIX.size)
-        self._target: bytearray = self._prefix
+        self._prefix = memoryview(bytearray(PREFIX.size))
+        self._target = self._prefix
         self._filled = 0
-        self._header_bytes = 0
-        self._header = b""
+        self._header = NOTHING
+        self._body_bytes = 0
 
     def __repr__(self) -> str:
         return f"Connection({self.identity or 'not yet known'}, closed={self.closed})"
@@ -243,7 +245,7 @@ class Connection:
         enough = self.received + READ_BYTES
         try:
             while True:
-                count = self._sock.recv_into(memoryview(self._target)[self._filled :])
+                count = self._sock.recv_into(self._target[self._filled : self._filled + READ_BYTES])
                 if not count:
                     return self._ended(frames, ClosedError("The connection was closed by the other end."))
                 self._filled += count
@@ -276,20 +278,25 @@ class Connection:
             header, body = PREFIX.unpack(self._prefix)
             if not 0 < header <= self.limits.header or body > self.limits.body:
                 raise ProtocolError(f"A frame of {header} + {body} bytes arrived, more than this connection may send.")
-            self._header_bytes = header
-            self._target = bytearray(header + body)
-            return
-        header_bytes = self._header_bytes
-        header = memoryview(self._target)[:header_bytes]
-        body = bytearray(memoryview(self._target)[header_bytes:])
-        self._target = self._prefix
-        frames.append(decode(header, body))
+            self._header = self._target = memoryview(bytearray(header))
+            self._body_bytes = body
+        elif self._target is self._header and self._body_bytes:
+            # Not filled with zeros: what is announced and never sent takes no memory.
+            self._target = np.empty(self._body_bytes, np.uint8).data
+        else:
+            complete = self._header, self._target if self._body_bytes else NOTHING
+            self._forget_frame()
+            frames.append(decode(*complete))
+
+    def _forget_frame(self) -> None:
+        self._target, self._header = self._prefix, NOTHING
 
     def close(self) -> None:
         """Close without waiting; what was kept is lost."""
         if not self.closed:
             self.closed = True
             self._unsent.clear()
+            self._forget_frame()
             self._sock.close()
 
 
