@@ -30,7 +30,7 @@ def answer(frame: Frame, value: int, **changes: object) -> list[Frame]:
     """The part of an answer whose every element is ``value``."""
     meta = {key: frame.meta[key] for key in ("session", "start", "rows")}
     part = np.full((frame.meta["rows"], 2, 3), value, np.uint32)
-    return [Frame("answer", {**meta, "clock": 2, **changes}, [part])]
+    return [Frame("answer", {**meta, "clock": 2, "seal": bytes(16), **changes}, [part])]
 
 
 def failed(frame: Frame, code: str, message: str) -> list[Frame]:

@@ -31,6 +31,7 @@ from syfr.errors import (
     ShapeError,
     SyfrError,
     ValueRangeError,
+    WorkerError,
 )
 from syfr.identity import SERVERS
 from syfr.link import Frame
@@ -142,15 +143,18 @@ def test_queries_may_be_on_the_way_together(fakes: Workers) -> None:
     assert first.wait(20).shape == (1, 2, 3)
 
 
-def test_a_query_that_is_not_served_leaves_the_session_as_it_is(fakes: Workers) -> None:
+@pytest.mark.parametrize(("code", "error"), [("not_served", NotServedError), ("worker", WorkerError)])
+def test_a_query_that_a_worker_refuses_leaves_the_session_as_it_is(
+    fakes: Workers, code: str, error: type[SyfrError]
+) -> None:
     served: list[int] = []
 
     def query(frame: Frame) -> list[Frame]:
         served.append(frame.meta["start"])
-        return failed(frame, "not_served", "No more.") if len(served) == 1 else answer(frame, 1)
+        return failed(frame, code, "Not now.") if len(served) == 1 else answer(frame, 1)
 
     client, workers = connected(fakes, server0={"query": query})
-    with pytest.raises(NotServedError, match=r"server0 at .*: No more\."):
+    with pytest.raises(error, match=r"server0 at .*: Not now\."):
         client.querying(X).wait(20)
     client.querying(X).wait(20)
     assert served == [0, 1]
@@ -219,12 +223,19 @@ def test_a_cancelled_query_gives_up_its_session(fakes: Workers) -> None:
         lambda frame: [Frame("answer", {**frame.meta, "clock": 1}, [np.zeros((1, 2, 3), np.uint64)])],
         lambda frame: [Frame("answer", {**frame.meta, "clock": 1}, [])],
         lambda frame: answer(frame, 1, clock="soon"),
+        lambda frame: answer(frame, 1, seal=None),
         lambda _: [Frame("answer", ["no", "fields"])],
     ],
 )
 def test_answers_of_another_form_are_refused(fakes: Workers, change: Callable[[Frame], list[Frame]]) -> None:
     client, _ = connected(fakes, server1={"query": change})
     with pytest.raises(ProtocolError, match="server1"):
+        client.querying(X).wait(20)
+
+
+def test_parts_of_servers_that_did_not_compute_the_same_are_refused(fakes: Workers) -> None:
+    client, _ = connected(fakes, server1={"query": lambda frame: answer(frame, 0, seal=bytes(15) + b"x")})
+    with pytest.raises(ProtocolError, match="did not compute the same"):
         client.querying(X).wait(20)
 
 

@@ -282,3 +282,27 @@ def test_only_batches_of_the_inputs_shape_are_inputs() -> None:
     for shape in ((4,), (0, 4), (1, 5), (1, 4, 1)):
         with pytest.raises(ShapeError, match=r"\(rows, 4\)"):
             SMALL.check_rows(shape)
+
+
+def test_a_program_has_one_digest_before_and_after_transport() -> None:
+    step = Linear("dense", 0, (2, 3), (2,), (3,), "output")
+    program = Program((2,), (step,), input_range=(0, 1))
+    assert Program.from_message(program.to_message()).digest() == program.digest()
+
+
+def test_work_for_one_row_is_bounded() -> None:
+    wide = Linear("dense", 0, (1 << 14, 1 << 14), (1 << 14,), (1 << 14,), "output")
+    with pytest.raises(ProtocolError, match=r"'dense' has the shape|'dense' has more work"):
+        Program((1 << 14,), (wide,)).check()
+    place = Geometry(padding=((600, 600), (600, 600)))
+    large = Linear("conv", 0, (600, 600, 1, 1), (1, 1, 1), (602, 602, 1), "output", place)
+    with pytest.raises(ProtocolError, match="more work"):
+        Program((1, 1, 1), (large,)).check()
+
+
+def test_an_incomplete_number_format_is_refused() -> None:
+    step = Linear("dense", 0, (2, 3), (2,), (3,), "output")
+    message = Program((2,), (step,)).to_message()
+    del message["precision"]["modulus"]
+    with pytest.raises(ProtocolError):
+        Program.from_message(message)

@@ -73,6 +73,12 @@ class RefusedError(SyfrError):
     code = "refused"
 
 
+class BusyError(SyfrError):
+    """A worker has as many queries waiting as it takes; ask again later."""
+
+    code = "busy"
+
+
 class ProtocolError(SyfrError):
     """A frame does not belong where it arrived, or two workers disagree; the query has ended."""
 

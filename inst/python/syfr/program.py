@@ -24,7 +24,9 @@ from syfr.ring.fixedpoint import MAX_COMPARED_BITS, Precision, Words
 Shape = tuple[int, ...]
 
 MAX_STEPS = 2_000
-MAX_ELEMENTS = 1 << 28
+MAX_ELEMENTS = 1 << 27
+MAX_PRODUCTS = 1 << 36
+"""Multiply-adds and gathered elements of one step for one row."""
 THEN = ("relu", "truncate", "output")
 MAX_INPUT = 1e9
 HEADS = ("linear", "softmax", "sigmoid")
@@ -86,6 +88,9 @@ class Linear:
             raise ProtocolError(f"Layer '{self.layer}' is followed by '{self.then}', which is unknown here.")
         _check_shapes(self.layer, self.kernel, self.input_shape, self.output_shape)
         expected = self._dense_shape() if self.geometry is None else self._convolution_shape(self.geometry)
+        gathered = math.prod(self.kernel[:-1]) * math.prod(self.output_shape[:-1])
+        if gathered > MAX_ELEMENTS or self.products > MAX_PRODUCTS:
+            raise ProtocolError(f"Layer '{self.layer}' has more work for one row than a worker takes.")
         if expected != self.output_shape:
             raise ProtocolError(
                 f"Layer '{self.layer}' declares the output shape {self.output_shape}; its kernel gives {expected}."
@@ -237,6 +242,7 @@ class Program:
     def to_message(self) -> dict[str, Any]:
         """As plain lists, numbers and strings."""
         message = asdict(self)
+        message["input_range"] = [float(end) for end in self.input_range]
         message["steps"] = [{"step": type(step).__name__.lower(), **asdict(step)} for step in self.steps]
         return message
 
@@ -248,7 +254,7 @@ class Program:
             program = cls(
                 input_shape=_shape(fields["input_shape"]),
                 steps=tuple(_step(item) for item in _sequence(fields["steps"], MAX_STEPS)),
-                precision=Precision(**{key: _integer(value) for key, value in _mapping(fields["precision"]).items()}),
+                precision=_precision(fields["precision"]),
                 input_range=_pair(float(value) for value in _sequence(fields["input_range"], 2)),
                 head=_text(fields["head"]),
                 rows=None if fields["rows"] is None else _integer(fields["rows"]),
@@ -316,6 +322,13 @@ def _shape(value: object) -> Shape:
 def _pair(values: Any) -> tuple[Any, Any]:
     first, second = values
     return first, second
+
+
+def _precision(value: object) -> Precision:
+    fields = {key: _integer(number) for key, number in _mapping(value).items()}
+    if set(fields) != set(asdict(Precision())):
+        raise ValueError("an incomplete number format")
+    return Precision(**fields)
 
 
 def _geometry(value: object) -> Geometry | None:

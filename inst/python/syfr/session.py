@@ -38,6 +38,7 @@ class Pending:
     Attributes:
         start, rows: its rows, counted through the session.
         parts: what server0 and server1 have answered.
+        seals: the hashes of all that they had in common, which must be one.
         clock: message delays between workers until the answer.
     """
 
@@ -45,6 +46,7 @@ class Pending:
     rows: int
     masked: Words = field(repr=False)
     parts: dict[str, NDArray[np.uint32]] = field(default_factory=dict, repr=False)
+    seals: set[bytes] = field(default_factory=set, repr=False)
     clock: int = 0
     error: SyfrError | None = None
 
@@ -161,8 +163,8 @@ class Session:
     def _take_part(self, role: str, frame: Frame, pending: Pending) -> None:
         shape = (pending.rows, *self.program.output_shape)
         right = len(frame.arrays) == 1 and frame.arrays[0].shape == shape and frame.arrays[0].dtype == np.uint32
-        clock = frame.meta.get("clock")
-        if not right or not isinstance(clock, int):
+        clock, seal = frame.meta.get("clock"), frame.meta.get("seal")
+        if not right or not isinstance(clock, int) or not isinstance(seal, bytes):
             pending.error = ProtocolError(
                 f"{self.remotes[role].name} gave an answer of another form than the model's. "
                 "Use one version of syfr for all workers and clients."
@@ -170,6 +172,12 @@ class Session:
             return
         pending.parts[role] = frame.arrays[0]
         pending.clock = max(pending.clock, clock)
+        pending.seals.add(seal)
+        if len(pending.seals) > 1:
+            pending.error = ProtocolError(
+                "server0 and server1 did not compute the same; their answers cannot be used. "
+                "Tell who runs the workers, and do not send them anything before they have looked."
+            )
 
     def close(self) -> None:
         """Close the session and its connections without waiting."""

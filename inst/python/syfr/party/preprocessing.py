@@ -67,7 +67,7 @@ def program_cost(program: Program, padded: bool = False) -> Cost:
         total += lift.cost(math.prod(program.input_shape), program.precision, padded)
     for _, step in program.linear_steps():
         total += step_cost(program, step, padded)
-    return total
+    return total if total.delays else total + output.agreement()
 
 
 def deal_block(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from syfr.errors import ClosedError, DeadlineError, ProtocolError, SyfrError, error_classes
+from syfr.errors import BusyError, ClosedError, DeadlineError, ProtocolError, SyfrError, error_classes
 from syfr.link import Frame
 from syfr.party import executor
 from syfr.party.fields import Fields, Place, text, whole
@@ -20,13 +20,15 @@ from syfr.party.reactor import Reactor
 from syfr.party.session import Query, Session
 from syfr.protocol.channel import MESSAGES, Array, Channel, Run, Tag
 from syfr.protocol.roles import DEALER, Role
-from syfr.protocol.transcript import Transcript
+from syfr.protocol.transcript import Transcript, seal
 from syfr.ring.fixedpoint import WIRE_BYTES, Words
 from syfr.ring.packing import unpack_elements
 
 QUERY_SECONDS = 60.0
 MAX_ROWS = 4096
 MAX_EARLY = MAX_ROWS
+MAX_WAITING = 1024
+"""Queries of all sessions that run or wait at a time; one more is refused, and nothing of it is kept."""
 
 Reply = Callable[[Session, Frame], None]
 Early = tuple[Role, Place, Sequence[object], Sequence[Array]]
@@ -55,6 +57,7 @@ class Queries:
     def __init__(self, role: Role, links: PeerLinks, reactor: Reactor, reply: Reply) -> None:
         self._role, self._links, self._reactor, self._reply = role, links, reactor, reply
         self._early: dict[tuple[bytes, int], list[Early]] = {}
+        self._running = 0
 
     # ---- from the client, at server0 and server1 ----
 
@@ -83,7 +86,11 @@ class Queries:
         return unpack_elements(arrays[0].reshape(-1), (place.rows, *program.input_shape))
 
     def _accept(self, session: Session, place: Place) -> Query:
+        if self._running >= MAX_WAITING and self._role is not DEALER:
+            session.accepted_until = max(session.accepted_until, place.stop)
+            raise BusyError(f"{self._role.label} has {MAX_WAITING} queries waiting, its most. Ask again later.")
         query = session.accept(place)
+        self._running += 1
         query.deadline = self._reactor.after(QUERY_SECONDS, lambda: self._too_late(session, query))
         return query
 
@@ -112,6 +119,7 @@ class Queries:
         opening = place.session + model.digests["program"] + b"%d %d %d" % (*place[1:], start)
         transcript = Transcript(session.keys.transcript_key(self._role.partner, start), opening)
         masked = masked_input[start - place.start : start - place.start + rows]
+        query.transcripts.append(transcript)
         work = executor.run_server(channel, transcript, model.program, model.layers, prepared, masked)
         query.begun_until += rows
         if query.begun_until == place.stop:
@@ -203,17 +211,20 @@ class Queries:
             return
         if query.done and session.queries.pop(query.place.start, None) is query:
             self._early.pop((session.number, query.place.start), None)
+            self._running -= 1
             query.end()
             session.model.serving.commit(query.claim)
             if self._role is not DEALER:
                 clock = max(run.channel.clock for run in query.runs)
                 answer = np.concatenate([run.result for run in query.runs])
-                self._reply(session, Frame("answer", query.place.fields(clock=clock), [answer]))
+                fields = query.place.fields(clock=clock, seal=seal(query.transcripts))
+                self._reply(session, Frame("answer", fields, [answer]))
 
     def fail(self, session: Session, query: Query, error: SyfrError, tell: bool = True) -> None:
         """End a query: its client is told the reason, and so are the peers unless they know."""
         if session.queries.pop(query.place.start, None) is None:
             return
+        self._running -= 1
         query.end()
         session.model.serving.release(query.claim)
         self._early.pop((session.number, query.place.start), None)

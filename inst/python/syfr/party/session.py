@@ -21,12 +21,13 @@ from syfr.party.streams import PairKeys
 from syfr.protocol.channel import Array, Run
 from syfr.protocol.roles import DEALER, Role
 from syfr.protocol.sharing import input_mask
+from syfr.protocol.transcript import Transcript
 from syfr.ring.fixedpoint import Words
 
 AHEAD_BYTES = 48 << 20
 """Memory that preprocessing ahead may take for one session, at server0 or server1; with many sessions, a part of"""
 
-AHEAD_TOTAL = 512 << 20
+AHEAD_TOTAL = 128 << 20
 """this for all of them."""
 
 AHEAD_ROWS = 256
@@ -55,6 +56,7 @@ class Query:
     Attributes:
         claim: what it counts as.
         runs: the parts that have begun, in the order of their rows.
+        transcripts: theirs, at server0 and server1.
         begun_until: rows below this belong to parts that have begun.
     """
 
@@ -62,6 +64,7 @@ class Query:
     claim: Claim
     masked_input: Words | None = field(default=None, repr=False)
     runs: list[Run] = field(default_factory=list)
+    transcripts: list[Transcript] = field(default_factory=list, repr=False)
     begun_until: int = 0
     deadline: Timer | None = None
 

@@ -11,13 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syfr.protocol.channel import Channel
+from syfr.protocol.cost import Cost
 from syfr.protocol.roles import Role
-from syfr.protocol.transcript import Transcript
+from syfr.protocol.transcript import DIGEST_BYTES, Transcript
 from syfr.ring.compare import masked_quotient
 from syfr.ring.fixedpoint import Precision, Words, signed
 from syfr.ring.streams import Source
 
 Packed = NDArray[np.uint32]
+
+
+def agreement() -> Cost:
+    """Of the comparison of hashes, in a program whose servers have exchanged nothing before its output."""
+    return Cost(delays=1, online_bytes=2 * DIGEST_BYTES)
 
 
 def prepare(shape: tuple[int, ...], role: Role, with_partner: Source) -> Words:

@@ -79,6 +79,7 @@ def _gather_windows(
 
 def matmul_onto(left: Words, right: Words, out: Words) -> Words:
     """Add the product of ``left`` (..., inner) and ``right`` (inner, columns) onto ``out`` (..., columns)."""
+    _require_contiguous(out)
     _accumulate(left.reshape(-1, right.shape[0]), right, out.reshape(-1, right.shape[1]))
     return out
 
@@ -97,6 +98,7 @@ def convolve_onto(
     Returns:
         ``out``.
     """
+    _require_contiguous(out)
     height, width, depth, channels_out = kernel.shape
     rows, out_height, out_width, _ = out.shape
     each = channels_out // groups
@@ -124,3 +126,8 @@ def convolve_onto(
         _accumulate(windows, factors, partial)
         out[..., columns] += partial.reshape(rows, out_height, out_width, each)
     return out
+
+
+def _require_contiguous(out: Words) -> None:
+    if not out.flags.c_contiguous:
+        raise ValueError("A product is added onto a contiguous array; another would be changed in a copy.")
