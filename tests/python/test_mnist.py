@@ -62,7 +62,7 @@ def compare(model: Any, images: Floats) -> Compared:
     biases = {number: one.bias for number, one in imported.weights.items()}
     cluster = MemoryCluster(imported.program, kernels, biases)
     answers = [cluster.query(images[start : start + ROWS]) for start in range(0, len(images), ROWS)]
-    plain = np.concatenate([np.asarray(model(images[i : i + 1])) for i in range(0, len(images))])
+    plain = np.concatenate([np.asarray(model(images[i : i + 1])) for i in range(len(images))])
     return Compared(plain, np.concatenate([one.values for one in answers]), {one.delays for one in answers})
 
 
@@ -82,7 +82,7 @@ def test_ten_thousand_images(model: Any, all_images: Floats) -> None:
     compared = compare(model, all_images)
     top = np.sort(compared.plain, axis=1)
     clear = top[:, -1] - top[:, -2] > 2 * compared.error
-    print(f"{len(clear)} images: largest logit error {compared.error:.2g}, {compared.same.sum()} labels as in the clear")
+    print(f"{len(clear)} images: largest error of a logit {compared.error:.2g}, {compared.same.sum()} same labels")
     assert len(clear) == 10_000
     assert compared.error < 0.01
     assert compared.same[clear].all()
