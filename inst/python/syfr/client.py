@@ -23,7 +23,6 @@ from syfr.arguments import (
 from syfr.errors import (
     CredentialsError,
     NotConnectedError,
-    NotServedError,
     NotSharedError,
     ProtocolError,
     ShapeError,
@@ -163,11 +162,12 @@ class Client:
         model = self._model
 
         def work(emit: Emit) -> Steps[Floats]:
+            session = yield from self._ready(model, time.monotonic() + seconds)
             try:
-                session = yield from self._ready(model, time.monotonic() + seconds)
                 return (yield from self._answers(session, batch, seconds, emit))
             except NotConnectedError:
                 # The workers have ended the session, as when a link between them was lost: once more in a new one.
+                session.close()
                 session = yield from self._ready(model, time.monotonic() + seconds)
                 return (yield from self._answers(session, batch, seconds, emit))
 
@@ -216,12 +216,12 @@ class Client:
                 del waiting[0]
                 if (part := next(parts, None)) is not None:
                     waiting.append(self._send(session, part))
-        except NotServedError:
-            session.forget(waiting)
-            raise
-        except BaseException:
-            # What is on the way or half sent is given up with the session; the next query opens a new one.
-            session.close()
+        except BaseException as error:
+            refused = waiting and waiting[0].error is error and not isinstance(error, ProtocolError)
+            if refused:
+                session.forget(waiting)  # the session goes on with the next rows
+            else:
+                session.close()  # with what is on the way or half sent; the next query opens a new one
             raise
         sent, received = (after - first for after, first in zip(session.traffic, before, strict=True))
         self.last_query = {
