@@ -26,8 +26,9 @@ package_files := $(shell find DESCRIPTION NAMESPACE R man inst vignettes -not -p
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-run setup-test setup-dev install demo test test-r test-python \
-  test-slow test-slow-r test-slow-python check lint lint-python lint-types lint-r lint-shell docs test-fresh clean
+.PHONY: help setup setup-run setup-test setup-dev setup-bench install demo test test-r test-python \
+  test-slow test-slow-r test-slow-python check lint lint-python lint-types lint-r lint-shell docs test-fresh \
+  bench bench-peers clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -75,6 +76,15 @@ docs: setup-dev ## write NAMESPACE and man/ from the comments in R/
 
 test-fresh: ## demo and test on a fresh Debian in a chroot; needs root (SUITE=bookworm or trixie)
 	@tools/test-fresh.sh $(SUITE)
+
+bench: setup-bench ## measure latency, throughput, bytes, memory and growth (some minutes; BENCH="--quick" is shorter)
+	@PYTHONPATH=inst/python $(python) -m bench.run $(BENCH)
+
+bench-peers: setup-bench ## measure SecretFlow SPU on the same models, where it installs
+	@PYTHONPATH=inst/python $(python) -m bench.peers $(BENCH)
+
+setup-bench: setup-run
+	@$(python) -m pip install --quiet --disable-pip-version-check -r bench/requirements.txt
 
 clean: ## remove what make has made, also the virtual environment .venv
 	rm -rf .venv .rlib build .pytest_cache .mypy_cache .ruff_cache .hypothesis

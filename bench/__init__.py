@@ -1,0 +1,1 @@
+"""Measures syfr on the machine at hand; see README.md. Run with `make bench`."""
