@@ -1,4 +1,4 @@
-"""The bundled model on real images: private answers next to Keras's own, on the sample and on all 10,000 test images."""
+"""The bundled model on real images: private answers next to Keras's own, on the sample and on all 10,000 images."""
 
 from __future__ import annotations
 
