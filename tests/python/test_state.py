@@ -224,6 +224,18 @@ def test_dropping_deletes_at_all_workers(manual: Manual) -> None:
         assert all(manual.files(name, second) == {".share", ".serving"} for name in SERVERS)
 
 
+def test_a_query_that_ends_after_its_model_brings_no_file_back(manual: Manual) -> None:
+    model = perceptron()
+    with manual.owner() as owner, manual.client() as client:
+        number = owner.shared(model, 4)
+        session = client.open(number, model)
+        client.wires["server0"].send(session.frame(model.input(1), 0))
+        while owner.counters(number)[0]["running"] == 0:
+            time.sleep(0.02)
+        owner.tell("drop", model=number)
+        assert not any(manual.files(name, number) for name in SERVERS)
+
+
 def test_a_shutdown_by_the_owner_deletes_and_a_signal_does_not(manual: Manual) -> None:
     model = perceptron()
     with manual.owner() as owner:
@@ -358,6 +370,30 @@ def test_files_are_read_by_their_worker_cluster_and_number_only(
     assert caplog.text.count("alone: it is damaged, or of another key, worker, cluster or model") == 3
     shutil.copy(tmp_path / f"{NUMBER}.serving", tmp_path / f"{NUMBER}.share")
     assert list(kept(tmp_path).load()) == []
+
+
+def test_counters_are_the_last_that_were_kept_also_when_these_are_shorter(tmp_path: Path) -> None:
+    made = kept(tmp_path)
+    made.keep_share(NUMBER, share())
+    for rows in ({}, {"a": 1, "a client": 2}, {"a": 3}, {}):
+        made.keep_serving(NUMBER, {"rows": rows})
+        ((_, _, counters),) = kept(tmp_path).load()
+        assert counters == {"rows": rows}
+
+
+def test_counters_that_are_damaged_are_left_alone_and_the_share_is_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = kept(tmp_path)
+    made.keep_share(NUMBER, share())
+    made.keep_serving(NUMBER, {"used": 1})
+    path = tmp_path / f"{NUMBER}.serving"
+    whole = path.read_bytes()
+    for damaged in (whole[:-1], whole[:-1] + b"?", b"", bytes(4), b"\xff" * len(whole)):
+        path.write_bytes(damaged)
+        ((_, frame, counters),) = kept(tmp_path).load()
+        assert (frame.meta, counters) == (share().meta, None)
+    assert caplog.text.count(f"leaves {path} alone") == 5
 
 
 def test_without_its_key_a_file_is_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -81,13 +81,15 @@ test_that("a client asks with its own folder, until it is revoked", {
   on.exit(suppressMessages(sy_stop(cluster)))
   suppressMessages(sy_start(cluster))
   model <- suppressMessages(sy_share(bundled_model(), cluster))
-  sy_serve(model, block = FALSE)
-  ask <- function(name) {
+  sy_serve(model, block = FALSE, per_client = 2)
+  ask <- function(name, rows = 1) {
     client <- sy_client(credentials = file.path(dir, name))
     client_connect_to_model(client, c(1, 28, 28, 1), c(1, 10), cluster)
-    client_query_model(client, sample_digits()$x[1, , , , drop = FALSE])
+    client_query_model(client, sample_digits()$x[seq_len(rows), , , , drop = FALSE])
   }
   expect_identical(dim(ask("ann")), c(1L, 10L))
+  expect_error(ask("ann", rows = 2), "per_client.*'ann' has 1 left", class = "syfr_error_not_served")
+  expect_error(sy_serve(model, per_client = 0), "per_client", class = "syfr_error_range")
   suppressMessages(sy_credentials_revoke(dir, "ann"))
   expect_error(ask("ann"), "revoked", class = "syfr_error_credentials")
   expect_identical(dim(ask("ben")), c(1L, 10L))

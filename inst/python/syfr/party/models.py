@@ -154,6 +154,7 @@ class ModelStore:
         """Forget a model and its share, on the disk too."""
         model = self._models.pop(number, None) if isinstance(number, str) else None
         if model is not None:
+            model.serving.keep = _keep_nothing  # its last queries end after it
             self.discard(model.number)
         return model
 
@@ -161,6 +162,10 @@ class ModelStore:
         """Delete what is kept of a model; raises WorkerError."""
         if self._state is not None:
             self._state.delete(number)
+
+
+def _keep_nothing() -> None:
+    return None
 
 
 def _read_share(role: Role, program: Program, seeds: object, arrays: Sequence[Array]) -> ModelShare:

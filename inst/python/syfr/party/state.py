@@ -6,12 +6,16 @@ For each model there is a file with what the owner sent, and a small one with ho
     NUMBER.share      number: the model's
     NUMBER.serving
 
-A file is a fixed line, a salt, and AES-GCM under a key of its own, derived from key and salt. It is encrypted in
-chunks whose nonces count and mark the last one (STREAM: Hoang, Reyhanitabar, Rogaway, Vizar, CRYPTO 2015), since
-AES-GCM takes no more than 2 GiB at a time; what is authenticated with each names format, kind, role, cluster and model.
-So a file that was changed, cut, renamed, or written by another worker or for another cluster is refused. An older
-version of the same file is not: who can write to the disk can bring back used requests at this worker, but not at the
-other two.
+A share is written whole and put in its place. The counters change with every query, and are written over the old ones,
+which takes microseconds: a worker that is killed leaves the old or the new ones, and what a power failure may have
+mixed is refused, and serving closed.
+
+A file is a fixed line, a salt, and AES-GCM under a key of its own, derived from key and salt; before the counters
+stands their length. It is encrypted in chunks whose nonces count and mark the last one (STREAM: Hoang, Reyhanitabar,
+Rogaway, Vizar, CRYPTO 2015), since AES-GCM takes no more than 2 GiB at a time; what is authenticated with each names
+format, kind, role, cluster and model. So a file that was changed, cut, renamed, or written by another worker or for
+another cluster is refused. An older version of the same file is not: who can write to the disk can bring back used
+requests at this worker, but not at the other two.
 
 No mask of a query, key of a link, or session is kept: after a restart they are all new.
 """
@@ -22,6 +26,7 @@ import contextlib
 import logging
 import os
 import re
+import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +35,7 @@ import msgpack
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from syfr.directories import replace_private
+from syfr.directories import overwrite_private, replace_private
 from syfr.errors import CredentialsError, ProtocolError, WorkerError
 from syfr.identity import check_private
 from syfr.link import PREFIX, Frame, decode
@@ -44,6 +49,7 @@ SECRET_BYTES = 32
 SALT_BYTES = 32
 TAG_BYTES = 16
 CHUNK = 1 << 26
+LENGTH = struct.Struct("<I")
 
 _SHARE = re.compile(r"([0-9a-f]{32})\.share")
 
@@ -95,20 +101,28 @@ class StateDirectory:
 
     def keep_share(self, number: str, share: Frame) -> None:
         """Keep what the owner sent for a model; raises WorkerError when the disk does not take it."""
-        self._write(number, "share", share.encode(), durable=True)
+        sealed, path = self._seal(number, "share", share.encode()), self._path(number, "share")
+        with self._reporting():
+            replace_private(path, sealed, durable=True)
 
     def keep_serving(self, number: str, fields: dict[str, Any]) -> None:
         """Keep the counters of a model; raises WorkerError. Every query does, so it does not wait for the disk."""
-        self._write(number, "serving", msgpack.packb(fields, use_bin_type=True), durable=False)
+        sealed = self._seal(number, "serving", msgpack.packb(fields, use_bin_type=True))
+        with self._reporting():
+            overwrite_private(self._path(number, "serving"), LENGTH.pack(len(sealed)) + sealed)
 
-    def _write(self, number: str, kind: str, plain: bytes, durable: bool) -> None:
-        try:
+    def _seal(self, number: str, kind: str, plain: bytes) -> bytes:
+        with self._reporting():
             self._secret = self._secret or self._make_secret()
-            sealed = seal(self._secret, self._about(number, kind), plain)
-            replace_private(self._path(number, kind), sealed, durable)
+        return seal(self._secret, self._about(number, kind), plain)
+
+    @contextlib.contextmanager
+    def _reporting(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise WorkerError(
-                f"The {kind} state of a model cannot be kept in {self.directory}: {error.strerror or error}. "
+                f"The state of a model cannot be kept in {self.directory}: {error.strerror or error}. "
                 "Make room there, or start the worker with another --state-dir."
             ) from error
 
@@ -142,7 +156,10 @@ class StateDirectory:
         try:
             if self._secret is None:
                 raise ProtocolError(f"its key {KEY_FILE} is gone")
-            return unseal(self._secret, self._about(number, kind), path.read_bytes())
+            sealed = path.read_bytes()
+            if kind == "serving":  # what follows is of older and longer ones
+                sealed = sealed[LENGTH.size : LENGTH.size + int.from_bytes(sealed[: LENGTH.size], "little")]
+            return unseal(self._secret, self._about(number, kind), sealed)
         except FileNotFoundError:
             return None
         except (OSError, ProtocolError) as error:
