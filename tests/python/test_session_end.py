@@ -38,12 +38,13 @@ def test_workers_end_with_the_session_that_started_them(home: Path, child_env: d
         [sys.executable, "-c", textwrap.dedent(SESSION), *ports, how],
         env={**child_env, "R_USER_DATA_DIR": str(home)},
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
         text=True,
     ) as session:
         assert session.stdout is not None
-        processes = [int(word) for word in session.stdout.readline().split()]
-        assert len(processes) == 3
+        said = session.stdout.readline()
+        assert len(said.split()) == 3, said + session.stdout.read()
+        processes = [int(word) for word in said.split()]
         if how == "wait":
             assert all(map(exists, processes))
             session.send_signal(signal.Signals[end])

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
+import secrets
 import socket
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 
 from syfr.directories import split_address
-from syfr.errors import InputTypeError
+from syfr.errors import InputTypeError, PortInUseError
 
 FIRST_PORT = 4000
+FREE_PORTS = range(20_000, 32_768)
+TRIES = 200
 
 
 def is_local(host: str) -> bool:
@@ -32,15 +36,17 @@ def is_local(host: str) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """So many ports of this machine that nobody listens at now."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+    """So many ports of this machine that nobody uses now, from below those that outgoing connections are given."""
+    with ExitStack() as stack:
+        found: list[int] = []
+        for _ in range(TRIES):
+            if len(found) == count:
+                return found
+            probe = stack.enter_context(socket.socket())
+            with suppress(OSError):
+                probe.bind(("127.0.0.1", FREE_PORTS[secrets.randbelow(len(FREE_PORTS))]))
+                found.append(probe.getsockname()[1])
+    raise PortInUseError("No free port was found on this machine. Give the workers addresses with ports.")
 
 
 def join_address(host: str, port: int) -> str:
