@@ -40,10 +40,9 @@ client_connect_to_model <- function(client, batch_input_shape, batch_output_shap
   call <- sys.call()
   known <- as_client(client, call)
   cluster <- as_cluster(cluster, call)
-  python <- from_python(bundle("syfr")$Client(python_cluster(cluster, call), known$credentials), call)
-  wait_for(call = call, {
-    python$connecting(as_shape(batch_input_shape), as_shape(batch_output_shape), model = model, timeout = timeout)
-  })
+  python <- call_python(call, bundle("syfr")$Client, python_cluster(cluster, call), known$credentials)
+  shapes <- list(as_shape(batch_input_shape), as_shape(batch_output_shape))
+  wait_for(call_python(call, python$connecting, shapes[[1]], shapes[[2]], model = model, timeout = timeout), call)
   if (is_alive(known$python)) known$python$disconnect()
   known$python <- python
   known$queries <- list()
@@ -88,7 +87,7 @@ client_connect_to_model <- function(client, batch_input_shape, batch_output_shap
 #' @export
 client_query_model <- function(client, x, timeout = 60) {
   call <- sys.call()
-  wait_for(connected(client, call)$querying(as_rows(x), timeout = timeout), call)
+  wait_for(call_python(call, connected(client, call)$querying, as_rows(x), timeout = timeout), call)
 }
 
 #' @rdname client_query_model
@@ -96,11 +95,10 @@ client_query_model <- function(client, x, timeout = 60) {
 client_query_model_async <- function(client, x, timeout = 60) {
   call <- sys.call()
   if (is_python(client)) stop_syfr("type", "A client made in Python has its own query_model_async(). Use that.", call)
-  python <- connected(client, call)
-  task <- suspendInterrupts(from_python(python$querying(as_rows(x), timeout = timeout), call))
+  task <- call_python(call, connected(client, call)$querying, as_rows(x), timeout = timeout)
   # The first step sends the input; nothing is waited for.
   suspendInterrupts(task$step(0))
-  client$queries <- c(client$queries, task)
+  client$queries <- c(client$queries, list(task))
   invisible(client)
 }
 
@@ -108,12 +106,12 @@ client_query_model_async <- function(client, x, timeout = 60) {
 #' @export
 client_query_model_join <- function(client) {
   call <- sys.call()
-  task <- as_client(client, call)$queries[1]
-  if (length(task) == 0) {
+  queries <- as_client(client, call)$queries
+  if (length(queries) == 0) {
     stop_syfr("not_connected", "No question is under way. Ask one with client_query_model_async() first.", call)
   }
-  client$queries <- client$queries[-1]
-  wait_for(task[[1]], call)
+  client$queries <- queries[-1]
+  wait_for(queries[[1]], call)
 }
 
 #' @rdname client_query_model
@@ -136,7 +134,7 @@ predict.syfr_client <- function(object, x, ...) client_query_model(object, x, ..
 client_last_query <- function(client) {
   call <- sys.call()
   python <- connected(client, call)
-  seen <- from_python(python$sent_view(), call)
+  seen <- call_python(call, python$sent_view)
   c(python$last_query, list(seen = seen))
 }
 

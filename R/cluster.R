@@ -38,7 +38,10 @@ sy_cluster <- function(w0, w1, w2, credentials = NULL) {
 
 #' @rdname sy_cluster
 #' @export
-sy_cluster_local <- function() as_cluster(from_python(bundle("syfr")$local_cluster()))
+sy_cluster_local <- function() {
+  call <- sys.call()
+  as_cluster(call_python(call, bundle("syfr")$local_cluster), call)
+}
 
 roles <- c("server0", "server1", "server2")
 
@@ -75,15 +78,14 @@ python_cluster <- function(cluster, call = sys.call(-1)) {
 }
 
 make_python_cluster <- function(workers, credentials, call) {
-  from_python(call = call, {
-    syfr <- bundle("syfr")
-    workers <- lapply(unname(workers), function(worker) {
-      if (is_python(worker)) return(worker)
-      worker <- as_worker(worker, "worker", call)
-      syfr$TFEWorker(host = worker$host, auto_managed = worker$auto_managed)
-    })
-    do.call(syfr$TFECluster, c(workers, list(credentials = credentials)))
-  })
+  syfr <- bundle("syfr")
+  for (i in seq_along(workers)) {
+    worker <- workers[[i]]
+    if (is_python(worker)) next
+    worker <- as_worker(worker, paste0("w", i - 1), call)
+    workers[[i]] <- call_python(call, syfr$TFEWorker, host = worker$host, auto_managed = worker$auto_managed)
+  }
+  call_python(call, syfr$TFECluster, workers[[1]], workers[[2]], workers[[3]], credentials = credentials)
 }
 
 #' Start a cluster
@@ -109,7 +111,7 @@ sy_start <- function(cluster, timeout = NULL) {
   call <- sys.call()
   cluster <- as_cluster(cluster, call)
   if (is.null(timeout)) timeout <- if (all(cluster$auto_managed)) 60 else 3600
-  wait_for(python_cluster(cluster, call)$starting(timeout), call)
+  wait_for(call_python(call, python_cluster(cluster, call)$starting, timeout), call)
   invisible(cluster)
 }
 
@@ -147,7 +149,7 @@ sy_stop <- function(x, ...) UseMethod("sy_stop")
 #' @export
 sy_stop.syfr_cluster <- function(x, ...) {
   call <- sys.call(-1)
-  wait_for(python_cluster(x, call)$stopping(), call)
+  wait_for(call_python(call, python_cluster(x, call)$stopping), call)
   invisible(x)
 }
 
@@ -214,7 +216,7 @@ local_sy_cluster <- function(cluster = sy_cluster_local(), envir = parent.frame(
 sy_status <- function(cluster, timeout = 5) {
   call <- sys.call()
   cluster <- as_cluster(cluster, call)
-  reports <- wait_for(python_cluster(cluster, call)$reporting(timeout), call)
+  reports <- wait_for(call_python(call, python_cluster(cluster, call)$reporting, timeout), call)
   do.call(rbind, lapply(reports, status_row))
 }
 

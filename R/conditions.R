@@ -42,28 +42,14 @@ stop_syfr <- function(codes, message, call = sys.call(-1), ...) {
   stop(structure(class = classes, list(message = message, call = call, ...)))
 }
 
-# Evaluate an expression that calls Python; what Python raises becomes an R condition of class syfr_error_<code>.
-# reticulate before 1.30 gives all errors one class; py_last_error() knows the exception on every version.
-from_python <- function(expr, call = sys.call(-1)) {
-  force(call)
-  reticulate::py_clear_last_error()
-  tryCatch(expr, error = function(e) {
-    raised <- if (!inherits(e, "syfr_error")) reticulate::py_last_error()
-    if (is.null(raised)) stop(e)
-    # The exception holds the frames it came through; what they hold must not outlive the call.
-    on.exit(reticulate::py_clear_last_error())
-    codes <- python_codes(attr(raised, "exception"))
-    if (length(codes) > 0) stop_syfr(codes, raised$value, call)
-    text <- paste0("Python raised ", raised$type, ": ", raised$value)
-    stop_syfr("python", text, call, traceback = paste(raised$traceback, collapse = ""))
-  })
-}
-
-# The codes of a SyfrError and of its base classes, most special first; none for other exceptions.
-python_codes <- function(exception) {
-  classes <- reticulate::import("inspect")$getmro(reticulate::py_get_attr(exception, "__class__"))
-  codes <- lapply(classes, function(class) if (reticulate::py_has_attr(class, "code")) class$code)
-  if (is.character(codes[[1]])) unique(unlist(Filter(is.character, codes))) else character()
+# Call a Python function; what it raises becomes an R condition of class syfr_error_<code>. It comes back as data: see
+# inst/python/syfr/calls.py.
+call_python <- function(call, fun, ...) {
+  attempt <- bundle("syfr.calls")$attempt
+  outcome <- suspendInterrupts(attempt(fun, ...))
+  if (is.null(outcome$codes)) return(outcome$value)
+  if (length(outcome$codes) > 0) stop_syfr(outcome$codes, outcome$message, call)
+  stop_syfr("python", paste("Python raised", outcome$message), call, trace = outcome$trace)
 }
 
 # Whether the user wants to be told how long work goes on; what is needed to go on is told anyhow.

@@ -129,7 +129,7 @@ sy_serve <- function(model, num_requests = NULL, block = TRUE, per_client = NULL
   python <- shared$python
   block <- as_flag(block, "block", call)
   open <- if (block) python$serving else python$open_serving
-  wait_for(open(num_requests, per_client), call)
+  wait_for(call_python(call, open, num_requests, per_client), call)
   invisible(shared)
 }
 

@@ -31,7 +31,7 @@ load_bundle <- function(call = NULL) {
       reticulate::import("msgpack")
       package <- reticulate::import_from_path("syfr", path = python_path())
       check_ours(package)
-      names <- c("syfr.hook", "syfr.owner", "syfr.worker")
+      names <- c("syfr.calls", "syfr.hook", "syfr.owner", "syfr.provision", "syfr.worker")
       modules <- lapply(stats::setNames(names, names), reticulate::import)
       # For the workers that Python starts: R sets LD_LIBRARY_PATH, and a Python that finds another libpython by it
       # cannot even import ssl.

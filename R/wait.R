@@ -10,9 +10,9 @@ step_seconds <- 0.02
 # A wait that is left early cancels its task.
 wait_for <- function(task, call = sys.call(-1)) {
   force(call)
-  task <- suspendInterrupts(from_python(task, call))
+  force(task)
   finished <- FALSE
-  on.exit(if (!finished) suspendInterrupts(leave_early(task)))
+  on.exit(if (!finished) leave_early(task))
   report <- new_reporter()
   repeat {
     done <- suspendInterrupts(task$step(step_seconds))
@@ -21,16 +21,16 @@ wait_for <- function(task, call = sys.call(-1)) {
     Sys.sleep(0.0005)
   }
   finished <- TRUE
-  suspendInterrupts(from_python(task$result(), call))
+  call_python(call, task$result)
 }
 
-# On reticulate 1.28 the first Python exception after an interrupt is reported as another interrupt: let it be one
-# that nobody misses.
 leave_early <- function(task) {
+  suspendInterrupts(task$cancel())
+  # On reticulate 1.28 the first Python exception after an interrupt is reported as another interrupt. Let it be one
+  # that nobody misses. Interrupts must not be suspended here, or it would only be put off.
   int <- reticulate::import_builtins()$int
   tryCatch(int("not a number"), error = identity, interrupt = identity)
   reticulate::py_clear_last_error()
-  task$cancel()
 }
 
 # A function that shows the events of one task. Python reports events as data and prints nothing.

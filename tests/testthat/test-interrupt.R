@@ -1,0 +1,53 @@
+# R is interrupted as Ctrl-C does it: by a signal to the process, while it waits.
+
+test_that("an interrupt ends sy_serve() within a second and leaves the cluster usable, again and again", {
+  skip_without_keras()
+  skip_on_os("windows")
+  local_deadline(180)
+  session <- r_session(c(
+    "library(syfr)",
+    "cluster <- sy_start(sy_cluster_local())",
+    "model <- sy_share(system.file('extdata', 'mnist-conv.h5', package = 'syfr'), cluster)",
+    "x <- sy_mnist(system.file('extdata', 'mnist-sample.npz', package = 'syfr'))$test$x[1, , , ]",
+    "client <- sy_client() |> client_connect_to_model(c(1, 28, 28, 1), c(1, 10), cluster)",
+    "for (round in 1:5) {",
+    "  cat('serving', round, '\n')",
+    "  tryCatch(sy_serve(model), interrupt = function(i) cat('interrupted', round, '\n'))",
+    "  refused <- tryCatch(client_query_model(client, x), syfr_error_not_served = function(e) 'refused')",
+    "  sy_serve(model, num_requests = 1, block = FALSE)",
+    "  cat('usable', round, refused[1], which.max(client_query_model(client, x)) - 1, '\n')",
+    "}",
+    "pids <- sy_status(cluster)$pid",
+    "sy_stop(cluster)",
+    "cat('pids', pids, '\n')"
+  ))
+  for (round in 1:5) {
+    read_until(session, paste("serving", round))
+    Sys.sleep(runif(1, 0.2, 0.5))
+    session$process$interrupt()
+    said <- read_until(session, paste("usable", round))
+    expect_match(said, paste("interrupted", round), all = FALSE)
+    expect_match(said, paste("usable", round, "refused 7"), all = FALSE)
+  }
+  expect_gone(named_pids(session))
+  expect_ends_well(session)
+})
+
+test_that("an interrupt ends the wait for workers that do not come, and ends those that did", {
+  skip_without_python()
+  skip_on_os("windows")
+  local_deadline(120)
+  session <- r_session(args = free_hosts(), c(
+    "library(syfr)",
+    "hosts <- commandArgs(TRUE)",
+    "cluster <- sy_cluster(hosts[1], hosts[2], sy_worker(hosts[3], auto_managed = FALSE))",
+    "tryCatch(sy_start(cluster), interrupt = function(i) cat('interrupted\n'))",
+    "cat('after\n')",
+    "sy_start(sy_cluster_local())",
+    "cat('started another\n')"
+  ))
+  read_until(session, "server1 is ready")
+  session$process$interrupt()
+  said <- read_until(session, "started another")
+  expect_match(said, "interrupted", all = FALSE)
+})

@@ -1,0 +1,110 @@
+test_that("a model is shared from a file and prints", {
+  skip_without_keras()
+  local_deadline(120)
+  model <- test_model()
+  expect_s3_class(model, "syfr_model")
+  expect_output(print(model), "<shared model 'mnist-conv'>")
+  expect_identical(sy_status(test_cluster())$models >= 1L, rep(TRUE, 3))
+})
+
+test_that("a Keras model is shared, served and stopped by its own name", {
+  skip_without_keras()
+  local_deadline(120)
+  keras <- reticulate::import("keras")
+  dense <- keras$Sequential(list(
+    keras$Input(shape = list(784L)), keras$layers$Dense(20L, activation = "relu"),
+    keras$layers$Dense(10L, activation = "softmax")
+  ), name = "dense")
+  expect_error(sy_serve(dense), "Share it first", class = "syfr_error_not_shared")
+
+  cluster <- test_cluster()
+  expect_invisible(sy_share(dense, cluster))
+  expect_identical(sy_serve(dense, num_requests = 2, block = FALSE)$name, "dense")
+  client <- sy_client() |> client_connect_to_model(c(NA, 784), c(NA, 10), cluster)
+  x <- matrix(runif(2 * 784), 2)
+  answer <- client_query_model(client, x)
+  expect_equal(answer, dense$predict(x, verbose = 0L), tolerance = 0.01)
+  expect_equal(rowSums(answer), c(1, 1))
+
+  sy_stop(dense)
+  expect_error(sy_serve(dense), class = "syfr_error_not_shared")
+  expect_error(client_query_model(client, x), class = "syfr_error")
+})
+
+test_that("serving ends at the limit, and opens again without sharing", {
+  skip_without_keras()
+  local_deadline(120)
+  digits <- sample_digits()
+  client <- test_client(num_requests = 2)
+  client_query_model_async(client, digits$x[1, , , ])
+  client_query_model_async(client, digits$x[2, , , ])
+  client_query_model_join(client)
+  client_query_model_join(client)
+  expect_error(client_query_model(client, digits$x[1, , , ]), class = "syfr_error_not_served")
+
+  sy_serve(test_model(), num_requests = 1, block = FALSE)
+  expect_length(client_query_model(client, digits$x[1, , , ]), 10)
+  expect_error(client_query_model(client, digits$x[1, , , ]), class = "syfr_error_not_served")
+})
+
+test_that("sy_serve() waits for the last request and tells how many were served", {
+  skip_without_keras()
+  local_deadline(120)
+  cluster <- test_cluster()
+  model <- test_model()
+  client <- r_session(args = cluster$hosts, c(
+    "library(syfr)",
+    "hosts <- commandArgs(TRUE)",
+    "x <- sy_mnist(system.file('extdata', 'mnist-sample.npz', package = 'syfr'))$test$x",
+    "client <- sy_client() |>",
+    "  client_connect_to_model(c(1, 28, 28, 1), c(1, 10), sy_cluster(hosts[1], hosts[2], hosts[3]), 'mnist-conv')",
+    "for (i in 1:3) cat(which.max(client_query_model(client, x[i, , , ])) - 1, '')",
+    "cat('done\n')"
+  ))
+  expect_message(expect_invisible(sy_serve(model, num_requests = 3)), "served 3 of 3")
+  said <- read_until(client, "done")
+  expect_match(said, "7 2 1 done", all = FALSE)
+})
+
+test_that("what cannot be shared or served is named", {
+  skip_without_keras()
+  local_deadline(120)
+  cluster <- test_cluster()
+  keras <- reticulate::import("keras")
+  layers <- keras$layers
+  recurrent <- keras$Sequential(list(keras$Input(shape = list(4L, 3L)), layers$LSTM(2L, name = "memory")))
+  expect_error(sy_share(recurrent, cluster), "memory", class = "syfr_error_unsupported_layer")
+  expect_error(sy_share(keras, cluster), class = "syfr_error_type")
+  expect_error(sy_share(42, cluster), "not a Keras model", class = "syfr_error_type")
+  expect_error(sy_share("no-such-file.h5", cluster), "no-such-file.h5", class = "syfr_error_type")
+  expect_error(sy_share(bundled_model(), 42), "`cluster`", class = "syfr_error_type")
+
+  large <- keras$Sequential(list(
+    keras$Input(shape = list(2L)), layers$Dense(1L, kernel_initializer = keras$initializers$Constant(1e9))
+  ))
+  expect_error(sy_share(large, cluster), class = "syfr_error_range_check")
+
+  expect_error(sy_serve(test_model(), num_requests = 0), "num_requests", class = "syfr_error")
+  expect_error(sy_serve(test_model(), num_requests = 1.5), "num_requests", class = "syfr_error_type")
+  expect_error(sy_serve(test_model(), block = "yes"), "`block`", class = "syfr_error_type")
+  expect_error(sy_serve("model.h5"), "sy_share", class = "syfr_error_type")
+})
+
+test_that("shutting down the workers of a model ends them, and the model is shared no more", {
+  skip_without_keras()
+  local_deadline(120)
+  keras <- reticulate::import("keras")
+  tiny <- keras$Sequential(list(keras$Input(shape = list(2L)), keras$layers$Dense(1L)))
+  cluster <- sy_cluster_local()
+  model <- suppressMessages(sy_share(tiny, cluster))
+  pids <- sy_status(cluster)$pid
+  sy_shutdown_workers(model)
+  expect_gone(pids)
+  expect_error(sy_serve(tiny), class = "syfr_error_not_shared")
+})
+
+test_that("a model that was saved and read again says that its session has gone", {
+  lost <- structure(list(python = NULL, name = "lost"), class = "syfr_model")
+  expect_output(print(lost), "of an R session that has ended")
+  expect_error(sy_serve(lost), "Share it first", class = "syfr_error_not_shared")
+})
