@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import logging
 import os
 import socket
@@ -68,7 +69,8 @@ class Endpoint:
         try:
             self.connection.send(frame)
         except SyfrError as error:
-            self._end(error)
+            # Not at once: who sends may be in the midst of what ends with the connection.
+            self._reactor.after(0, functools.partial(self._end, error))
             return
         self._watch()
 
