@@ -43,7 +43,7 @@ def test_a_worker_that_dies_ends_sessions_and_comes_back(cluster: Cluster, serve
             assert said["ready"] is False
             assert said["waiting_for"] == [server]
             with pytest.raises(WorkerError):
-                client.wires[other].call("open", **Session(client, number, model).fields()[other])
+                client.wires[other].call("open", (), **Session(client, number, model).fields()[other])
         for other in others:
             if other != "server2":
                 client.wires[other].send(session.frame(model.input(1), 1))
