@@ -115,51 +115,6 @@ sy_start <- function(cluster, timeout = NULL) {
   invisible(cluster)
 }
 
-#' Stop a cluster, or serving a model
-#'
-#' For a cluster, ends the workers that this session has started, and with them their shares of all models; names the
-#' others that still run, and says how to end them. For a shared model, stops serving it and deletes its shares; the
-#' workers go on.
-#'
-#' @section What stops what:
-#' | what happens | what stops | what stays | what is deleted |
-#' |---|---|---|---|
-#' | `num_requests` is reached | serving this model: queries get `syfr_error_not_served` | workers and shares, so that [sy_serve()] opens it again | nothing |
-#' | Esc, Stop or Ctrl-C during [sy_serve()] | serving this model, as above | workers and shares | nothing |
-#' | the same during another call | that call | workers, and what was shared before | what the call had begun |
-#' | `sy_stop(model)` | serving this model | workers, other models | the shares of this model |
-#' | [sy_shutdown_workers()], or `sy_stop(cluster)` | the workers that this session has started | workers started by hand, or by another session: it says how to end them | all shares that the ended workers held |
-#' | the owner's R session ends, or is killed | the workers that it has started | workers started by hand, which go on serving | all shares that the ended workers held |
-#' | the session ends after `sy_serve(block = FALSE)` | as above: serving goes on only on workers started by hand | | |
-#' | a client's R session ends | its queries under way | everything else | its masks |
-#'
-#' Keys and certificates stay in all cases, except those of [sy_cluster_local()].
-#'
-#' @param x A cluster made by [sy_cluster()], or a shared model.
-#' @param ... Not used.
-#' @return `x`, invisibly.
-#' @seealso [sy_shutdown_workers()]
-#' @examplesIf syfr:::can_run()
-#' cluster <- sy_cluster_local()
-#' sy_start(cluster)
-#' sy_stop(cluster)
-#' @export
-sy_stop <- function(x, ...) UseMethod("sy_stop")
-
-#' @export
-sy_stop.syfr_cluster <- function(x, ...) {
-  call <- sys.call(-1)
-  wait_for(call_python(call, python_cluster(x, call)$stopping), call)
-  invisible(x)
-}
-
-#' @export
-sy_stop.default <- function(x, ...) {
-  call <- sys.call(-1)
-  if (is_python_cluster(x)) sy_stop(as_cluster(x, call)) else sy_stop(as_shared(x, call))
-  invisible(x)
-}
-
 #' A cluster that stops by itself
 #'
 #' `with_sy_cluster()` starts a cluster, evaluates some code and stops the cluster, also when the code fails or is
@@ -208,8 +163,8 @@ local_sy_cluster <- function(cluster = sy_cluster_local(), envir = parent.frame(
 #' @param timeout Seconds to wait for an answer.
 #' @return A data frame with a row for each worker: `worker` (its role), `address`, `running`, `ours` (whether this
 #'   session started it), `pid`, `models` (how many it holds shares of), `served` (requests, of all models),
-#'   `sessions` (of clients), `received_kb` and `sent_kb` (what it exchanged with the other workers, in 1,000 bytes), and
-#'   `problem` (why it does not answer). What is not known of a worker that does not answer is `NA`.
+#'   `sessions` (of clients), `received_kb` and `sent_kb` (what it exchanged with the other workers, in 1,000
+#'   bytes), and `problem` (why it does not answer). What is not known of a worker that does not answer is `NA`.
 #' @examplesIf syfr:::can_run()
 #' with_sy_cluster(sy_status(cluster))
 #' @export

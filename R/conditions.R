@@ -42,8 +42,8 @@ stop_syfr <- function(codes, message, call = sys.call(-1), ...) {
   stop(structure(class = classes, list(message = message, call = call, ...)))
 }
 
-# Call a Python function; what it raises becomes an R condition of class syfr_error_<code>. It comes back as data: see
-# inst/python/syfr/calls.py.
+# Call a Python function; what it raises becomes an R condition of class syfr_error_<code>. Why it comes back as data is
+# told in inst/python/syfr/calls.py.
 call_python <- function(call, fun, ...) {
   attempt <- bundle("syfr.calls")$attempt
   outcome <- suspendInterrupts(attempt(fun, ...))

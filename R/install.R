@@ -48,7 +48,7 @@ install_syfr <- function(method = c("auto", "virtualenv", "conda"), envname = "r
     },
     error = function(e) {
       stop_syfr("python", call = call, sprintf(
-        "The Python packages could not be installed (%s). pip's own words above say why; Python 3.10 to 3.13 is needed.",
+        "The Python packages could not be installed (%s). Look above at what pip says; Python 3.10 to 3.13 is needed.",
         conditionMessage(e)
       ))
     }

@@ -156,15 +156,6 @@ sy_shutdown_workers <- function(model) {
 }
 
 #' @export
-sy_stop.syfr_model <- function(x, ...) {
-  call <- sys.call(-1)
-  shared <- as_shared(x, call)
-  wait_for(call_python(call, shared$python$dropping), call)
-  bundle("syfr.owner")$forget(shared$keras)
-  invisible(x)
-}
-
-#' @export
 format.syfr_model <- function(x, ...) {
   if (!is_alive(x$python)) return("<shared model of an R session that has ended>")
   c(sprintf("<shared model '%s'>", x$name), paste("  workers ", paste(x$cluster$hosts, collapse = ", ")))

@@ -23,7 +23,8 @@ read_npy <- function(path, call) {
   header <- rawToChar(readBin(file, "raw", length))
   field <- function(pattern) regmatches(header, regexec(pattern, header))[[1]][2]
   type <- field("'descr': *'([^']+)'")
-  shape <- as.integer(regmatches(field("'shape': *\\(([^)]*)\\)"), gregexpr("[0-9]+", field("'shape': *\\(([^)]*)\\)")))[[1]])
+  sizes <- field("'shape': *\\(([^)]*)\\)")
+  shape <- as.integer(regmatches(sizes, gregexpr("[0-9]+", sizes))[[1]])
   count <- prod(shape)
   values <- switch(type,
     "|u1" = readBin(file, "raw", count),

@@ -70,6 +70,6 @@ show_left <- function(event) {
 }
 
 show_served <- function(event) {
-  of <- if (is.null(event$of)) "" else paste(" of", format(event$of))
-  cli::cli_alert_success("served {format(event$served)}{of}")
+  limit <- if (is.null(event$of)) "" else paste(" of", format(event$of))
+  cli::cli_alert_success(paste0("served ", format(event$served), limit))
 }

@@ -19,8 +19,8 @@ for (i in 1:3) {
 
 query <- client_last_query(client)
 cat(sprintf(
-  "\nA query took %.1f ms, %d messages one after the other between the workers, %.1f kB from the client and %.1f kB to it.\n",
-  1000 * stats::median(seconds), query$delays, query$bytes_sent / 1000, query$bytes_received / 1000
+  "\nA query took %.1f ms: %.1f kB to the workers, %d messages one after the other between them, %.1f kB back.\n",
+  1000 * stats::median(seconds), query$bytes_sent / 1000, query$delays, query$bytes_received / 1000
 ))
 
 # A picture in characters: two rows of pixels a line, light to dark.

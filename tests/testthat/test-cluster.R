@@ -12,7 +12,7 @@ test_that("describing a cluster needs no Python and starts nothing", {
 
 test_that("what is no worker or no cluster is named", {
   expect_error(sy_cluster("localhost:1", "localhost:2", 3), "`w2` is not a worker", class = "syfr_error_type")
-  expect_error(sy_cluster("localhost:1", "localhost:2", "localhost:1"), "address localhost:1", class = "syfr_error_type")
+  expect_error(sy_cluster("localhost:1", "localhost:2", "localhost:1"), "localhost:1", class = "syfr_error_type")
   expect_error(sy_start("localhost:1"), "`cluster` is not a cluster", class = "syfr_error_type")
   expect_error(sy_status(NULL), class = "syfr_error_type")
 })

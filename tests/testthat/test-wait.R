@@ -49,7 +49,9 @@ test_that("progress is silent with an option, but what the user must do is shown
   on.exit(options(old))
   expect_silent(wait_for(tasks()$three()))
   report <- new_reporter()
-  event <- list(event = "manual_command", worker = "server0", host = "10.0.0.5", copy = "/keys/server0", command = "run me")
+  event <- list(
+    event = "manual_command", worker = "server0", host = "10.0.0.5", copy = "/keys/server0", command = "run me"
+  )
   expect_message(report(event), "run me")
   expect_message(report(event), "/keys/server0")
 })

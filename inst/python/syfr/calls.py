@@ -1,6 +1,6 @@
 """Calls from R. What a function raises comes back as data and becomes an R condition there.
 
-An exception may not cross to R as such: reticulate before 1.37 reports the first one after Ctrl-C, at the prompt say, as
+An exception may not cross to R as such: reticulate 1.28 reports the first one after Ctrl-C, at the prompt say, as
 another interrupt, and gives all others one class.
 """
 
