@@ -53,9 +53,9 @@ trap 'rm -f "$wanted"' EXIT
 cat $files | sed "s/^tensorflow>/$tensorflow>/" > "$wanted"
 [ -z "$limit" ] || echo "$limit" >> "$wanted"
 # One command for all of them, so that the limit on NumPy holds for what the others bring.
-"$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -r "$wanted"
+"$VENV/bin/python" -m pip install -qq --disable-pip-version-check -r "$wanted"
 if [ "$1" != run ]; then
   # Keras 2, for the tests. It asks for the package tensorflow by name, where tensorflow-cpu does the same.
-  "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps 'tf_keras>=2.20'
+  "$VENV/bin/python" -m pip install -qq --disable-pip-version-check --no-deps 'tf_keras>=2.20'
 fi
 echo "$wish" > "$stamp"
