@@ -70,6 +70,7 @@ def test_a_worker_that_dies_during_a_query(cluster: Cluster, server: str) -> Non
     check_serving(cluster)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("server", SERVERS)
 def test_a_worker_that_dies_while_preprocessing_is_made(cluster: Cluster, server: str) -> None:
     """The dealer must outlive a server that goes while it is sent blocks, and a server a dealer that goes."""
@@ -120,6 +121,7 @@ def test_a_model_of_a_worker_that_was_restarted_must_be_shared_again(cluster: Cl
     check_serving(cluster)
 
 
+@pytest.mark.slow
 def test_links_have_new_keys_after_a_reconnect(tmp_path: Path) -> None:
     """One session number before and after: the parts of the answers have nothing in common."""
     model = perceptron()

@@ -338,6 +338,7 @@ def test_a_query_for_anothers_session_is_refused(cluster: Cluster) -> None:
     check_serving(cluster)
 
 
+@pytest.mark.slow
 def test_without_ownership_anothers_rows_are_used_up(tmp_path: Path) -> None:
     with cluster_of(tmp_path, all=NO_OWNERSHIP) as careless:
         got, session, victim = steal(careless, perceptron())
@@ -486,6 +487,7 @@ def test_unequal_shares_are_refused(cluster: Cluster) -> None:
     check_serving(cluster)
 
 
+@pytest.mark.slow
 def test_without_the_comparison_unequal_shares_are_taken(tmp_path: Path) -> None:
     with cluster_of(tmp_path, all=NO_COMPARISON) as careless:
         unequal_shares(careless)

@@ -403,6 +403,7 @@ def test_shutting_down_answers_first(tmp_path_factory: pytest.TempPathFactory) -
             assert cluster.processes[server].wait(DEADLINE) == 0
 
 
+@pytest.mark.slow
 def test_managed_workers_end_with_their_session(tmp_path_factory: pytest.TempPathFactory) -> None:
     with cluster_of(tmp_path_factory.mktemp("eof")) as cluster:
         for server in SERVERS:
