@@ -45,8 +45,12 @@ stop_syfr <- function(codes, message, call = sys.call(-1), ...) {
 # Call a Python function; what it raises becomes an R condition of class syfr_error_<code>. Why it comes back as data is
 # told in inst/python/syfr/calls.py.
 call_python <- function(call, fun, ...) {
-  attempt <- bundle("syfr.calls")$attempt
-  outcome <- suspendInterrupts(attempt(fun, ...))
+  attempt <- bundle("attempt")
+  value_of(suspendInterrupts(attempt(fun, ...)), call)
+}
+
+# The value in an outcome that Python hands over; an error becomes a condition.
+value_of <- function(outcome, call) {
   if (is.null(outcome$codes)) return(outcome$value)
   if (length(outcome$codes) > 0) stop_syfr(outcome$codes, outcome$message, call)
   stop_syfr("python", paste("Python raised", outcome$message), call, trace = outcome$trace)

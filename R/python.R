@@ -16,7 +16,7 @@ numpy_requirement <- function() {
   if (utils::packageVersion("reticulate") < "1.38") "numpy>=1.26,<2" else "numpy>=1.26"
 }
 
-# A module of our Python package; loads Python the first time.
+# A module of our Python package, or one of the functions that all calls go through; loads Python the first time.
 bundle <- function(name) {
   if (is.null(the$modules)) load_bundle()
   the$modules[[name]]
@@ -37,7 +37,9 @@ load_bundle <- function(call = NULL) {
       # cannot even import ssl.
       environ <- reticulate::import("os", convert = FALSE)$environ
       environ$update(list(SYFR_LIBRARY_PATH = library_directory()))
-      c(list(syfr = package), modules)
+      # Looking a function up costs more than calling it, and these two are in every query.
+      calls <- modules$syfr.calls
+      c(list(syfr = package, attempt = calls$attempt, advance = calls$advance), modules)
     },
     syfr_error = stop,
     error = function(e) stop_without_python(conditionMessage(e), call)

@@ -14,14 +14,14 @@ wait_for <- function(task, call = sys.call(-1)) {
   finished <- FALSE
   on.exit(if (!finished) leave_early(task))
   report <- new_reporter()
+  advance <- bundle("advance")
   repeat {
-    done <- suspendInterrupts(task$step(step_seconds))
-    lapply(suspendInterrupts(task$events()), report)
-    if (done) break
+    outcome <- suspendInterrupts(advance(task, step_seconds))
+    finished <- outcome$done
+    lapply(outcome$events, report)
+    if (finished) return(value_of(outcome, call))
     Sys.sleep(0.0005)
   }
-  finished <- TRUE
-  call_python(call, task$result)
 }
 
 leave_early <- function(task) {

@@ -1,4 +1,4 @@
-"""Calls from R. What a function raises comes back as data and becomes an R condition there.
+"""Calls from R, each crossing over once. What a function raises comes back as data and becomes an R condition there.
 
 An exception may not cross to R as such: reticulate 1.28 reports the first one after Ctrl-C, at the prompt say, as
 another interrupt, and gives all others one class.
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from syfr.errors import SyfrError
+from syfr.tasks import Task
 
 
 def attempt(function: Callable[..., Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -25,3 +26,10 @@ def attempt(function: Callable[..., Any], *args: Any, **kwargs: Any) -> dict[str
         return {"codes": [cls.code for cls in classes], "message": str(error), "trace": ""}
     except Exception as error:
         return {"codes": [], "message": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}
+
+
+def advance(task: Task[Any], seconds: float) -> dict[str, Any]:
+    """Let a task go on for so long: {"done": ..., "events": ...}, and its outcome, as of :func:`attempt`, once done."""
+    done = task.step(seconds)
+    outcome = attempt(task.result) if done else {}
+    return {"done": done, "events": task.events(), **outcome}
