@@ -15,6 +15,7 @@
 #' | `syfr_error_unsupported_layer` | a layer of the model, or one of its arguments, cannot be computed privately |
 #' | `syfr_error_range_check` | a value inside the network could leave the range that fixed point can hold |
 #' | `syfr_error_not_served` | the model is shared, but no request is open for it |
+#' | `syfr_error_busy` | a worker has as many queries waiting as it takes |
 #' | `syfr_error_not_shared` | the model has not been shared with the workers |
 #' | `syfr_error_not_connected` | a query was made before the client was connected |
 #' | `syfr_error_credentials` | a key or certificate is missing, expired, unsafe on disk, or of another cluster |
