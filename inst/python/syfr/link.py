@@ -78,7 +78,10 @@ class Frame:
         specs = [[NAMES[array.dtype], array.shape] for array in self.arrays]
         header: bytes = msgpack.packb([self.kind, self.meta, specs], use_bin_type=True)
         body = [np.ascontiguousarray(array).data.cast("B") if array.size else b"" for array in self.arrays]
-        return b"".join([PREFIX.pack(len(header), sum(map(len, body))), header, *body])
+        total = sum(map(len, body))
+        if total >= 1 << 32:
+            raise ProtocolError(f"A frame of {total} bytes is too large to be sent. Take fewer rows at a time.")
+        return b"".join([PREFIX.pack(len(header), total), header, *body])
 
 
 def decode(header: memoryview, body: memoryview | bytearray) -> Frame:
@@ -138,6 +141,7 @@ class Connection:
         sock.setblocking(False)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _keep_alive(sock)
         self._sock = context.wrap_socket(sock, server_side=server_side, do_handshake_on_connect=False)
         self.limits = HANDSHAKE_LIMITS
         self.identity: Identity | None = None
@@ -298,6 +302,14 @@ class Connection:
             self._unsent.clear()
             self._forget_frame()
             self._sock.close()
+
+
+def _keep_alive(sock: socket.socket) -> None:
+    """Notice within half a minute that the other host has vanished without a word."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, seconds in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, option):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), seconds)
 
 
 def _explain(error: ssl.SSLError) -> str:

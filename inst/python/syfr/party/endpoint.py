@@ -52,6 +52,11 @@ class Endpoint:
         self._writing = True
 
     @property
+    def over(self) -> bool:
+        """Whether the connection has ended."""
+        return self._over
+
+    @property
     def identity(self) -> Identity:
         """Who the other end is."""
         if self.connection.identity is None:

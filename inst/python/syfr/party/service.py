@@ -27,6 +27,9 @@ from syfr.protocol.roles import SERVERS, Role
 from syfr.version import __version__
 
 OWNER_LIMITS = Limits(header=1 << 22, body=(1 << 32) - 1)
+MAX_CONNECTIONS = 512
+"""Accepted connections at a time, so that there are descriptors left for the links to the other workers."""
+
 CLIENT_LIMITS = Limits(header=1 << 12, body=1 << 28, unsent=1 << 28)
 
 
@@ -66,6 +69,7 @@ class Worker:
             "began": self._sessions.began,
             "ended": self._sessions.ended,
         }
+        self._endpoints: set[Endpoint] = set()
         self.listener = Listener(self.reactor, addresses[role], self._accepted)
         self._models.restore()  # once the address is ours: then so is the state directory
 
@@ -81,9 +85,14 @@ class Worker:
     # ---- connections ----
 
     def _accepted(self, sock: socket.socket) -> None:
+        self._endpoints = {endpoint for endpoint in self._endpoints if not endpoint.over}
+        if len(self._endpoints) >= MAX_CONNECTIONS:
+            sock.close()
+            return
         connection = wrap(sock, self._bundle.server_context, server_side=True)
         if connection is not None:
-            Endpoint(self.reactor, connection, _limits, self._opened, self._received, self._ended)
+            endpoint = Endpoint(self.reactor, connection, _limits, self._opened, self._received, self._ended)
+            self._endpoints.add(endpoint)
 
     def _opened(self, endpoint: Endpoint) -> None:
         if _is_worker(endpoint.identity):
