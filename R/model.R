@@ -20,6 +20,9 @@
 #' @param input_range The smallest and the largest number that an input may hold. The workers compute with fixed
 #'   point numbers; that none overflows is checked for inputs within this range.
 #' @param timeout Seconds to wait.
+#' @param untrusted_clients `TRUE` if a client might send numbers outside `input_range` on purpose, which could tell it
+#'   about the weights. Its input is then masked in a ring so small that every message stands for an input of the
+#'   range (or of up to twice its width); a query takes three more messages, one after the other, between the workers.
 #' @return An object of class `syfr_model`, invisibly: [sy_serve()], [sy_stop()] and [sy_shutdown_workers()] take it.
 #'   They take the Keras model itself too.
 #' @inheritSection sy_stop What stops what
@@ -30,7 +33,7 @@
 #'   model
 #' })
 #' @export
-sy_share <- function(model, cluster, name = NULL, input_range = c(0, 1), timeout = 300) {
+sy_share <- function(model, cluster, name = NULL, input_range = c(0, 1), timeout = 300, untrusted_clients = FALSE) {
   call <- sys.call()
   cluster <- as_cluster(cluster, call)
   keras_model <- as_keras_model(model, call)
@@ -38,7 +41,8 @@ sy_share <- function(model, cluster, name = NULL, input_range = c(0, 1), timeout
   python <- python_cluster(cluster, call)
   task <- call_python(
     call, bundle("syfr.owner")$sharing, keras_model, python,
-    name = name, input_range = input_range, timeout = timeout
+    name = name, input_range = input_range, timeout = timeout,
+    untrusted_clients = as_flag(untrusted_clients, "untrusted_clients", call)
   )
   shared <- wait_for(task, call)
   invisible(new_model(shared, cluster, keras_model))

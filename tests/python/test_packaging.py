@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from syfr.version import __version__
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -46,6 +47,10 @@ def test_requirement_files_ask_for_what_pyproject_asks_for(root: Path, group: st
 
 def test_licence_is_the_same_for_both_halves(root: Path) -> None:
     assert (root / "LICENSE").read_bytes() == (root / "inst/python/LICENSE").read_bytes()
+
+
+def test_both_halves_have_one_version(root: Path) -> None:
+    assert f"\nVersion: {__version__}\n" in (root / "DESCRIPTION").read_text()
 
 
 def test_import_is_ours_and_loads_no_tensorflow(root: Path, child_env: dict[str, str]) -> None:

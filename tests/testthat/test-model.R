@@ -31,6 +31,23 @@ test_that("a Keras model is shared, served and stopped by its own name", {
   expect_error(client_query_model(client, x), class = "syfr_error")
 })
 
+test_that("inputs of clients that are not trusted are lifted: three more messages, the same answers", {
+  skip_without_keras()
+  local_deadline(120)
+  keras <- reticulate::import("keras")
+  dense <- keras$Sequential(list(
+    keras$Input(shape = list(20L)), keras$layers$Dense(8L, activation = "relu"), keras$layers$Dense(3L)
+  ), name = "lifted")
+  cluster <- test_cluster()
+  sy_share(dense, cluster, untrusted_clients = TRUE, input_range = c(-1, 1))
+  sy_serve(dense, block = FALSE)
+  client <- sy_client() |> client_connect_to_model(c(NA, 20), c(NA, 3), cluster)
+  x <- matrix(runif(5 * 20, -1, 1), 5)
+  expect_equal(client_query_model(client, x), dense$predict(x, verbose = 0L), tolerance = 0.01)
+  expect_equal(client_last_query(client)$delays, 4 + 3)
+  sy_stop(dense)
+})
+
 test_that("serving ends at the limit, and opens again without sharing", {
   skip_without_keras()
   local_deadline(120)
