@@ -24,10 +24,10 @@ from syfr.protocol.sharing import input_mask
 from syfr.protocol.transcript import Transcript
 from syfr.ring.fixedpoint import Words
 
-AHEAD_BYTES = 48 << 20
+AHEAD_BYTES = 32 << 20
 """Memory that preprocessing ahead may take for one session, at server0 or server1; with many sessions, a part of"""
 
-AHEAD_TOTAL = 128 << 20
+AHEAD_TOTAL = 96 << 20
 """this for all of them."""
 
 AHEAD_ROWS = 256
