@@ -7,7 +7,7 @@
 # All mounts live in a mount namespace of their own and vanish with it, however the script ends.
 #
 # Needs root. On a machine that cannot do it the script fails, except under CI=true, where it says why and leaves.
-# shellcheck disable=SC1091,SC2016 # /etc/os-release is read; the single quotes are for apt-get and for the shell inside
+# shellcheck disable=SC1091,SC2016,SC2317 # /etc/os-release is read; single quotes are for others to expand; traps call
 set -euo pipefail
 
 suite=${1:-}
@@ -147,16 +147,21 @@ if ! command -v debootstrap >/dev/null; then
   DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends debootstrap >/dev/null
 fi
 
+child=""
 scratch=$(mktemp -d "${TMPDIR:-/var/tmp}/syfr-fresh.XXXXXX")
 clean_up() {
-  if [ -n "${child:-}" ]; then kill "$child" 2>/dev/null || true; wait "$child" 2>/dev/null || true; fi
+  if [ -n "$child" ]; then kill -KILL "$child" 2>/dev/null || true; wait "$child" 2>/dev/null || true; fi
   rm -rf --one-file-system "$scratch"
 }
 trap clean_up EXIT
 trap 'exit 143' INT TERM HUP
 
 mkdir "$scratch/debian"
-# In the background, so that a signal to this script is heard at once and clean_up ends the child.
+# In the background, so that a signal to this script is heard at once. unshare ignores all signals but KILL, and takes
+# everything in its namespace with it.
 unshare --mount --pid --fork --kill-child "$0" --inside "$suite" "$scratch/debian" </dev/null &
 child=$!
-wait "$child"
+status=0
+wait "$child" || status=$?
+child=""
+exit "$status"
