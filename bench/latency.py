@@ -12,7 +12,7 @@ from bench import models, serving
 from bench.stats import Figures, seconds_of
 
 ROUNDS = 30
-IN_A_ROW = 4
+IN_A_ROW = 8
 """Runs of each kind in a round; fewer than make the workers prepare anew."""
 
 

@@ -28,6 +28,7 @@ def describe() -> dict[str, Any]:
         "python": platform.python_version(),
         "openssl": ssl.OPENSSL_VERSION,
         "packages": _versions(),
+        "scheduling": _scheduling(),
         "load_before": load(),
     }
 
@@ -38,6 +39,13 @@ def load() -> list[float] | None:
         return [round(value, 2) for value in os.getloadavg()]
     except OSError:
         return None
+
+
+def _scheduling() -> str:
+    """Whether this runs in a real-time class, as on a busy machine it may: `chrt -r 1 make bench`."""
+    if not hasattr(os, "sched_getscheduler"):
+        return "unknown"
+    return "real-time" if os.sched_getscheduler(0) in (os.SCHED_RR, os.SCHED_FIFO) else "normal"
 
 
 def _git(*words: str) -> str | None:

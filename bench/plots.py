@@ -13,6 +13,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator
 
 from bench import report
 from bench.stats import Figure, Figures
@@ -58,12 +59,14 @@ def _proportional(axes: Axes, points: dict[float, Figure]) -> None:
     """A grey line of growth in proportion through the last point: the cost grows no faster while it is not steeper."""
     x = sorted(points)
     last = points[x[-1]].median * 1e3
-    axes.plot(x, [last * at / x[-1] for at in x], color="0.7", linestyle=":", zorder=0)
+    shown = [at for at in x if last * at / x[-1] > 0.2 * min(point.median * 1e3 for point in points.values())]
+    axes.plot(shown, [last * at / x[-1] for at in shown], color="0.6", linestyle=":", zorder=0)
 
 
 def _log(axes: Axes, ticks: list[float]) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
     axes.minorticks_off()
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from bench import marks
 from bench.stats import Figure, Figures
 
 MODELS = ("conv", "dense784x500")
@@ -14,6 +15,7 @@ def text(machine: dict[str, Any], figures: Figures) -> str:
     """All tables of which there are figures."""
     parts = [_machine(machine)]
     for title, rows in (
+        ("The marks", marks.rows(figures)),
         ("One query at a time, in ms: median (p10 - p90)", _latency(figures)),
         ("Images a second: median (p10 - p90)", _throughput(figures)),
         ("Bytes between workers for one query", _traffic(figures)),
@@ -35,7 +37,8 @@ def _machine(machine: dict[str, Any]) -> str:
     return (
         f"{machine['date']}, commit {machine['commit']}{changed}\n{machine['processor']}, {machine['cores']} cores, "
         f"{machine['memory_gib']} GiB, {machine['system']}, Python {machine['python']}, {machine['openssl']}\n"
-        f"load before {machine.get('load_before')}, after {machine.get('load_after')}"
+        f"load before {machine.get('load_before')}, after {machine.get('load_after')}, "
+        f"scheduling {machine.get('scheduling')}"
     )
 
 

@@ -27,18 +27,22 @@ def measure(figures: Figures, model: Any, cluster: sy.TFECluster, batches: tuple
         for rows in batches:
             x = models.images(model, rows)
             with serving.connected(model, cluster, rows) as client:
-                _ahead(figures, f"{model.name}/{rows}", client, x, processes)
+                with serving.connected(model, cluster) as other:
+                    _ahead(figures, f"{model.name}/{rows}", client, other, x, processes)
                 _inside(figures, f"{model.name}/{rows}", client, x, processes)
 
 
-def _ahead(figures: Figures, name: str, client: Client, x: models.Images, processes: dict[str, int]) -> None:
-    """Each query begins when the workers have prepared all they want to."""
+def _ahead(
+    figures: Figures, name: str, client: Client, other: Client, x: models.Images, processes: dict[str, int]
+) -> None:
+    """Each query begins when the workers have prepared all they want to, and another client has woken them up."""
     workers = serving.Processors([process for role, process in processes.items() if role != "client"])
     seconds: list[float] = []
     client.querying(x).wait()
     began = time.perf_counter()
     while len(seconds) < LEAST or time.perf_counter() < began + SECONDS:
         workers.rest()
+        other.querying(x[:1]).wait()
         seconds.append(seconds_of(lambda: client.querying(x).wait()))
     figures.add(f"batch seconds/{name}/ahead", "s", seconds)
     figures.add(f"throughput/{name}/ahead", "images/s", [len(x) / value for value in seconds])
