@@ -19,7 +19,6 @@
 #' @param keras Whether to install Keras and TensorFlow, which only owners of models need.
 #' @param python_version The version of Python for a new environment, such as `"3.11"`; `NULL` for reticulate's
 #'   choice.
-#' @param restart_session Whether to restart R afterwards, where RStudio can do it.
 #' @return `NULL`, invisibly. The last line printed says what to do next.
 #' @seealso [sy_config()]
 #' @examples
@@ -29,7 +28,7 @@
 #' }
 #' @export
 install_syfr <- function(method = c("auto", "virtualenv", "conda"), envname = "r-syfr", ..., keras = TRUE,
-                         python_version = NULL, restart_session = TRUE) {
+                         python_version = NULL) {
   method <- install_method(match.arg(method), envname)
   files <- requirement_files(as_flag(keras, "keras"))
   call <- sys.call()
@@ -54,9 +53,6 @@ install_syfr <- function(method = c("auto", "virtualenv", "conda"), envname = "r
     }
   )
   cli::cli_alert_success("syfr's Python packages are in {.val {envname}}. Restart R and call {.code library(syfr)}.")
-  if (restart_session && requireNamespace("rstudioapi", quietly = TRUE) && rstudioapi::hasFun("restartSession")) {
-    rstudioapi::restartSession()
-  }
   invisible()
 }
 
