@@ -103,6 +103,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--config", type=Path, required=True, help="JSON file with the addresses of the three workers")
     parser.add_argument("--credentials", type=Path, help="this worker's bundle; the default is that of a local cluster")
     parser.add_argument("--managed", action="store_true", help="end when standard input is closed, and keep no shares")
+    parser.add_argument("--metrics", metavar="[HOST:]PORT", help="counters for Prometheus; on loopback without a host")
     parser.add_argument("--state-dir", type=Path, help="where shares are kept, encrypted, across restarts")
     return parser.parse_args(arguments)
 
@@ -115,6 +116,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         addresses = read_config(options.config)
         worker = load_worker(role, addresses, options.credentials, options.managed, options.state_dir)
+        if options.metrics:
+            from syfr.party.metrics import publish
+
+            log.info("metrics on port %d", publish(options.metrics, worker.status))
     except SyfrError as error:
         _say({"error": error.code, "message": str(error)})
         return 1

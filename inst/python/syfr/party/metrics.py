@@ -1,0 +1,82 @@
+"""Counters of a worker for Prometheus, when asked for: sizes, counts and states, never a value.
+
+They are read from the worker at the moment of a look; the loop does nothing for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from syfr.errors import InputTypeError, PortInUseError
+
+LOOPBACK = "127.0.0.1"
+LOOKS = 5
+
+Status = Callable[[], Mapping[str, Any]]
+
+
+class WorkerMetrics:
+    """Collects what the worker's ``status`` tells the owner too."""
+
+    def __init__(self, status: Status) -> None:
+        self._status = status
+
+    def _look(self) -> Mapping[str, Any]:
+        """The look comes from another thread; one that meets a change of the worker's tables is taken again."""
+        for _ in range(LOOKS):
+            try:
+                return self._status()
+            except RuntimeError:
+                continue
+        return self._status()
+
+    def collect(self) -> Iterator[Any]:
+        """The families of one look."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        status = self._look()
+        yield GaugeMetricFamily("syfr_sessions", "Open sessions of clients.", value=status["sessions"])
+        traffic = CounterMetricFamily(
+            "syfr_link_bytes", "Bytes over the links to the other workers.", labels=["peer", "direction"]
+        )
+        for direction in ("sent", "received"):
+            for peer, count in status[direction].items():
+                traffic.add_metric([peer, direction], count)
+        yield traffic
+        served = CounterMetricFamily(
+            "syfr_served_requests", "Requests answered since serving was opened.", labels=["model"]
+        )
+        serving = GaugeMetricFamily("syfr_serving", "Whether a model is open for requests.", labels=["model"])
+        for model in status["models"]:
+            served.add_metric([model["model"]], model["served"])
+            serving.add_metric([model["model"]], float(model["serving"]))
+        yield served
+        yield serving
+
+
+def publish(address: str, status: Status) -> int:
+    """Serve the counters at ``[host:]port``, on loopback unless a host is named; returns the port.
+
+    Raises:
+        InputTypeError: prometheus_client is not installed, or the address has no port.
+        PortInUseError: the address is taken.
+    """
+    try:
+        from prometheus_client import CollectorRegistry, start_http_server
+    except ImportError as error:
+        raise InputTypeError(
+            "Metrics need the package prometheus_client. Install it, or start the worker without --metrics."
+        ) from error
+    host, _, port = address.rpartition(":")
+    if not port.isdigit():
+        raise InputTypeError(f"The address for metrics is '{address}'. Give a port, or a host and a port.")
+    registry = CollectorRegistry()
+    registry.register(WorkerMetrics(status))
+    try:
+        server, _ = start_http_server(int(port), addr=host or LOOPBACK, registry=registry)
+    except OSError as error:
+        raise PortInUseError(
+            f"Metrics cannot be served at {address}: {error.strerror}. Choose another port."
+        ) from error
+    return int(server.server_port)
