@@ -11,7 +11,7 @@ test_that("a client prints, connected or not, and needs no Python to be made", {
 
 test_that("predictions are those of the model itself, in every way to ask", {
   skip_without_keras()
-  local_deadline(120)
+  local_deadline(300)
   digits <- sample_digits()
   client <- test_client()
   expect_output(print(client), "1 x 28 x 28 x 1 -> 1 x 10")
@@ -36,7 +36,7 @@ test_that("predictions are those of the model itself, in every way to ask", {
 
 test_that("the last query tells what it cost, and that no worker saw the input", {
   skip_without_keras()
-  local_deadline(120)
+  local_deadline(300)
   digits <- sample_digits()
   client <- test_client()
   client_query_model(client, digits$x[1, , , ])
@@ -55,7 +55,7 @@ test_that("the last query tells what it cost, and that no worker saw the input",
 
 test_that("a TFEWorker made in Python is a client too", {
   skip_without_keras()
-  local_deadline(120)
+  local_deadline(300)
   digits <- sample_digits()
   test_client()
   client <- sy$TFEWorker()
@@ -68,7 +68,7 @@ test_that("a TFEWorker made in Python is a client too", {
 
 test_that("input that cannot be meant is refused, and the workers go on serving", {
   skip_without_keras()
-  local_deadline(120)
+  local_deadline(300)
   digits <- sample_digits()
   client <- test_client()
   image <- digits$x[1, , , ]
@@ -90,7 +90,7 @@ test_that("input that cannot be meant is refused, and the workers go on serving"
 
 test_that("connecting to what is not there is an error that says so", {
   skip_without_keras()
-  local_deadline(120)
+  local_deadline(300)
   test_client()
   cluster <- test_cluster()
   connect <- function(...) client_connect_to_model(sy_client(), ...)

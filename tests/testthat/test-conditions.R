@@ -12,7 +12,7 @@ test_that("the caller's call is shown", {
 
 test_that("each error of Python has a class of its own in R, and those of its base classes", {
   skip_without_python()
-  local_deadline(60)
+  local_deadline(300)
   python <- python_module("
 from syfr.errors import error_classes
 
@@ -35,7 +35,7 @@ def boom(code):
 
 test_that("each class is in the help", {
   skip_without_python()
-  local_deadline(60)
+  local_deadline(300)
   codes <- names(reticulate::import("syfr.errors")$error_classes())
   help <- tools::Rd_db("syfr")[["syfr_errors.Rd"]]
   text <- paste(as.character(help), collapse = "")
@@ -45,7 +45,7 @@ test_that("each class is in the help", {
 
 test_that("other exceptions are named too", {
   skip_without_python()
-  local_deadline(60)
+  local_deadline(300)
   python <- python_module("
 def boom():
     return {}['missing']

@@ -9,7 +9,7 @@ local_credentials <- function(hosts, clients = character(), envir = parent.frame
 
 test_that("each party gets a folder of its own, and the list says so", {
   skip_without_python()
-  local_deadline(60)
+  local_deadline(300)
   dir <- local_credentials(hosts, c("ann", "ben"))
   parties <- sy_credentials(dir)
   expect_s3_class(parties, "data.frame")
@@ -24,7 +24,7 @@ test_that("each party gets a folder of its own, and the list says so", {
 
 test_that("clients are added, certificates renewed and revoked", {
   skip_without_python()
-  local_deadline(60)
+  local_deadline(300)
   dir <- local_credentials(hosts)
   added <- suppressMessages(sy_credentials_add_client(dir, "ann", days = 30))
   expect_identical(basename(added$folder), "ann")
@@ -42,7 +42,7 @@ test_that("clients are added, certificates renewed and revoked", {
 
 test_that("nothing is said when progress is silenced", {
   skip_without_python()
-  local_deadline(60)
+  local_deadline(300)
   old <- options(syfr.progress = FALSE)
   on.exit(options(old))
   dir <- tempfile()
@@ -57,7 +57,7 @@ test_that("nothing is said when progress is silenced", {
 
 test_that("what cannot be meant is an error that names it", {
   skip_without_python()
-  local_deadline(60)
+  local_deadline(300)
   dir <- local_credentials(c(server2 = "a", server0 = "b", server1 = "c"))
   config <- readLines(file.path(dir, "cluster.json"), warn = FALSE)
   expect_match(config, "\"server0\": \"b:4000\"", all = FALSE)
@@ -74,7 +74,7 @@ test_that("what cannot be meant is an error that names it", {
 
 test_that("a client asks with its own folder, until it is revoked", {
   skip_without_keras()
-  local_deadline(120)
+  local_deadline(300)
   workers <- free_hosts()
   dir <- local_credentials(workers, c("ann", "ben"))
   cluster <- sy_cluster(workers[1], workers[2], workers[3], credentials = dir)

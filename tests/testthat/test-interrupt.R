@@ -3,7 +3,7 @@
 test_that("an interrupt ends sy_serve() within a second and leaves the cluster usable, again and again", {
   skip_without_keras()
   skip_on_os("windows")
-  local_deadline(180)
+  local_deadline(300)
   session <- r_session(c(
     "library(syfr)",
     "cluster <- sy_start(sy_cluster_local())",
@@ -36,7 +36,7 @@ test_that("an interrupt ends sy_serve() within a second and leaves the cluster u
 test_that("an interrupt ends the wait for workers that do not come, and ends those that did", {
   skip_without_python()
   skip_on_os("windows")
-  local_deadline(120)
+  local_deadline(300)
   session <- r_session(args = free_hosts(), c(
     "library(syfr)",
     "hosts <- commandArgs(TRUE)",

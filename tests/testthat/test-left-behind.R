@@ -1,7 +1,7 @@
 test_that("workers end when the R session that started them is killed", {
   skip_without_python()
   skip_on_os("windows")
-  local_deadline(120)
+  local_deadline(300)
   session <- r_session(c(
     "library(syfr)",
     "cluster <- sy_start(sy_cluster_local())",
@@ -17,7 +17,7 @@ test_that("workers end when the R session that started them is killed", {
 test_that("workers end when the R session that started them ends", {
   skip_without_python()
   skip_on_os("windows")
-  local_deadline(120)
+  local_deadline(300)
   session <- r_session(c(
     "library(syfr)",
     "cluster <- sy_start(sy_cluster_local())",

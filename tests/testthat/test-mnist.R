@@ -45,7 +45,7 @@ test_that("a file that is no .npz is named", {
 
 test_that("arrays are read as NumPy wrote them", {
   skip_without_python()
-  local_deadline(60)
+  local_deadline(300)
   np <- reticulate::import("numpy", convert = FALSE)
   path <- tempfile(fileext = ".npz")
   numbers <- np$arange(24L)$reshape(2L, 3L, 4L)

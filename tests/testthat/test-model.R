@@ -1,6 +1,6 @@
 test_that("a model is shared from a file and prints", {
   skip_without_keras()
-  local_deadline(120)
+  local_deadline(300)
   model <- test_model()
   expect_s3_class(model, "syfr_model")
   expect_output(print(model), "<shared model 'mnist-conv'>")
@@ -9,7 +9,7 @@ test_that("a model is shared from a file and prints", {
 
 test_that("a Keras model is shared, served and stopped by its own name", {
   skip_without_keras()
-  local_deadline(120)
+  local_deadline(300)
   keras <- reticulate::import("keras")
   dense <- keras$Sequential(list(
     keras$Input(shape = list(784L)), keras$layers$Dense(20L, activation = "relu"),
@@ -33,7 +33,7 @@ test_that("a Keras model is shared, served and stopped by its own name", {
 
 test_that("inputs of clients that are not trusted are lifted: three more messages, the same answers", {
   skip_without_keras()
-  local_deadline(120)
+  local_deadline(300)
   keras <- reticulate::import("keras")
   dense <- keras$Sequential(list(
     keras$Input(shape = list(20L)), keras$layers$Dense(8L, activation = "relu"), keras$layers$Dense(3L)
@@ -50,7 +50,7 @@ test_that("inputs of clients that are not trusted are lifted: three more message
 
 test_that("serving ends at the limit, and opens again without sharing", {
   skip_without_keras()
-  local_deadline(120)
+  local_deadline(300)
   digits <- sample_digits()
   client <- test_client(num_requests = 2)
   client_query_model_async(client, digits$x[1, , , ])
@@ -66,7 +66,7 @@ test_that("serving ends at the limit, and opens again without sharing", {
 
 test_that("sy_serve() waits for the last request and tells how many were served", {
   skip_without_keras()
-  local_deadline(120)
+  local_deadline(300)
   cluster <- test_cluster()
   model <- test_model()
   client <- r_session(args = cluster$hosts, c(
@@ -85,7 +85,7 @@ test_that("sy_serve() waits for the last request and tells how many were served"
 
 test_that("what cannot be shared or served is named", {
   skip_without_keras()
-  local_deadline(120)
+  local_deadline(300)
   cluster <- test_cluster()
   keras <- reticulate::import("keras")
   layers <- keras$layers
@@ -109,7 +109,7 @@ test_that("what cannot be shared or served is named", {
 
 test_that("shutting down the workers of a model ends them, and the model is shared no more", {
   skip_without_keras()
-  local_deadline(120)
+  local_deadline(300)
   keras <- reticulate::import("keras")
   tiny <- keras$Sequential(list(keras$Input(shape = list(2L)), keras$layers$Dense(1L)))
   cluster <- sy_cluster_local()

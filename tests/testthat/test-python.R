@@ -30,7 +30,7 @@ test_that("library() does not fail when Python runs already and lacks what is ne
 
 test_that("the module is ours", {
   skip_without_python()
-  local_deadline(60)
+  local_deadline(300)
   expect_identical(normalizePath(dirname(bundle("syfr")$`__file__`)), normalizePath(file.path(python_path(), "syfr")))
   stranger <- list(`__file__` = file.path(tempdir(), "site-packages", "syfr", "__init__.py"))
   expect_error(check_ours(stranger), "another Python package called syfr", class = "syfr_error_python")
@@ -38,7 +38,7 @@ test_that("the module is ours", {
 
 test_that("names of the module are found by $ and [[", {
   skip_without_python()
-  local_deadline(60)
+  local_deadline(300)
   worker <- sy$TFEWorker(host = "localhost:4000", auto_managed = TRUE)
   expect_true(is_alive(worker))
   expect_identical(worker$host, "localhost:4000")

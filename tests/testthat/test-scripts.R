@@ -30,7 +30,7 @@ serve_and_ask <- function(folder) {
 
 test_that("serve.R and client.R give the first three digits", {
   skip_without_keras()
-  local_deadline(180)
+  local_deadline(300)
   local_variables(SYFR_MNIST = system.file("extdata", "mnist-sample.npz", package = "syfr"))
   folder <- tempfile("scripts")
   dir.create(folder)
@@ -56,7 +56,7 @@ test_that("create_model.R trains a model that serve.R and client.R use", {
 
 test_that("the demo shows what it promises", {
   skip_without_keras()
-  local_deadline(180)
+  local_deadline(300)
   demo <- r_session(example_script("demo.R"))
   said <- read_until(demo, "All three workers have ended", seconds = 120)
   expect_ends_well(demo)

@@ -39,13 +39,13 @@ def logged(): return list(log)
 
 test_that("a task is stepped to its end and its result comes back", {
   skip_without_python()
-  local_deadline(30)
+  local_deadline(300)
   expect_message(expect_identical(wait_for(tasks()$three()), "done"), "served 3 of 3")
 })
 
 test_that("progress is silent with an option, but what the user must do is shown", {
   skip_without_python()
-  local_deadline(30)
+  local_deadline(300)
   old <- options(syfr.progress = FALSE)
   on.exit(options(old))
   expect_silent(wait_for(tasks()$three()))
@@ -59,19 +59,19 @@ test_that("progress is silent with an option, but what the user must do is shown
 
 test_that("a task that is done at once is not slept for", {
   skip_without_python()
-  local_deadline(30)
+  local_deadline(300)
   expect_identical(wait_for(tasks()$at_once()), 42L)
 })
 
 test_that("what fails in a task is a classed error", {
   skip_without_python()
-  local_deadline(30)
+  local_deadline(300)
   expect_error(wait_for(tasks()$failing()), "Nothing is served", class = "syfr_error_not_served")
 })
 
 test_that("a wait that ends early cancels its task", {
   skip_without_python()
-  local_deadline(30)
+  local_deadline(300)
   python <- tasks()
   expect_error(withCallingHandlers(wait_for(python$endless()), message = function(m) stop("enough")), "enough")
   expect_identical(python$logged(), "cleaned up")
