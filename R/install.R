@@ -38,6 +38,7 @@ install_syfr <- function(method = c("auto", "virtualenv", "conda"), envname = "r
         # Without `packages`, reticulate would first install the newest NumPy.
         reticulate::virtualenv_create(envname, version = python_version, packages = FALSE)
       }
+      if (method == "virtualenv") search_libraries_of(reticulate::virtualenv_python(envname))
       # pip reads the files itself: reticulate 1.28 takes the quotes out of a requirement, and with them its meaning.
       reticulate::py_install(
         numpy_requirement(),

@@ -81,13 +81,10 @@ keras_mnist <- function() {
 
 # Have Keras download its copy, in a process of its own: this session needs no Keras and stays interruptible.
 download_mnist <- function(seconds = 120) {
-  config <- tryCatch(reticulate::py_discover_config(), error = function(e) NULL)
-  if (is.null(config)) return(FALSE)
+  python <- tryCatch(reticulate::py_discover_config()$python, error = function(e) NULL)
+  if (is.null(python)) return(FALSE)
+  search_libraries_of(python)
   loader <- "import socket; socket.setdefaulttimeout(20); from keras.datasets import mnist; mnist.load_data()"
-  paths <- paste(c(library_directory(config), Sys.getenv("LD_LIBRARY_PATH")), collapse = .Platform$path.sep)
-  status <- suppressWarnings(system2(
-    config$python, c("-c", shQuote(loader)),
-    stdout = FALSE, stderr = FALSE, timeout = seconds, env = paste0("LD_LIBRARY_PATH=", shQuote(paths))
-  ))
-  status == 0
+  arguments <- c("-c", shQuote(loader))
+  suppressWarnings(system2(python, arguments, stdout = FALSE, stderr = FALSE, timeout = seconds)) == 0
 }

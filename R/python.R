@@ -72,6 +72,17 @@ library_directory <- function(config = reticulate::py_config()) {
   if (is.null(config$libpython)) "" else dirname(config$libpython)
 }
 
+# Let a Python that R starts find its own shared library first, until the calling function ends. R sets
+# LD_LIBRARY_PATH; a Python that finds another libpython by it cannot import ssl, and pip cannot do without.
+search_libraries_of <- function(python, envir = parent.frame()) {
+  old <- Sys.getenv("LD_LIBRARY_PATH", NA)
+  ask <- "import sysconfig; print(sysconfig.get_config_var('LIBDIR') or '')"
+  own <- system2(python, c("-c", shQuote(ask)), stdout = TRUE)
+  Sys.setenv(LD_LIBRARY_PATH = paste(c(own, if (!is.na(old)) old), collapse = .Platform$path.sep))
+  restore <- function() if (is.na(old)) Sys.unsetenv("LD_LIBRARY_PATH") else Sys.setenv(LD_LIBRARY_PATH = old)
+  do.call(base::on.exit, list(as.call(list(restore)), add = TRUE), envir = envir)
+}
+
 # Whether examples can run: three workers on this machine. Starts no Python.
 can_run <- function() {
   identical(Sys.getenv("SYFR_EXAMPLES"), "true") && nzchar(Sys.getenv("RETICULATE_PYTHON"))

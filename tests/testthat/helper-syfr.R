@@ -113,6 +113,17 @@ named_pids <- function(session) {
   as.integer(strsplit(sub("^pids ", "", said[length(said)]), " ")[[1]])
 }
 
+# Set variables of the environment until the test ends.
+local_variables <- function(..., envir = parent.frame()) {
+  given <- c(...)
+  old <- Sys.getenv(names(given), NA)
+  do.call(Sys.setenv, as.list(given))
+  restore <- function() {
+    for (name in names(old)) if (is.na(old[[name]])) Sys.unsetenv(name) else do.call(Sys.setenv, as.list(old[name]))
+  }
+  do.call(base::on.exit, list(as.call(list(restore)), add = TRUE), envir = envir)
+}
+
 # Whether a process runs; one that has ended and was not asked how does not.
 is_running <- function(pid) {
   state <- file.path("/proc", pid, "stat")

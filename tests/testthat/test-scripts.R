@@ -6,16 +6,6 @@ example_script <- function(name, hosts = NULL) {
   lines
 }
 
-local_variables <- function(..., envir = parent.frame()) {
-  given <- c(...)
-  old <- Sys.getenv(names(given), NA)
-  do.call(Sys.setenv, as.list(given))
-  restore <- function() {
-    for (name in names(old)) if (is.na(old[[name]])) Sys.unsetenv(name) else do.call(Sys.setenv, as.list(old[name]))
-  }
-  do.call(base::on.exit, list(as.call(list(restore)), add = TRUE), envir = envir)
-}
-
 serve_and_ask <- function(folder) {
   hosts <- free_hosts()
   owner <- r_session(example_script("serve.R", hosts), wd = folder)
@@ -38,6 +28,35 @@ test_that("serve.R and client.R give the first three digits", {
   expect_identical(serve_and_ask(folder), c(
     "Actual: 7, predicted: 7", "Actual: 2, predicted: 2", "Actual: 1, predicted: 1"
   ))
+})
+
+test_that("the words of the published workflow work from R", {
+  skip_without_keras()
+  local_deadline(300)
+  local_variables(SYFR_MNIST = system.file("extdata", "mnist-sample.npz", package = "syfr"))
+  hosts <- free_hosts()
+  # As keras/serve.R, which needs R's keras package, with Python's Keras in its place.
+  owner <- r_session(args = c(bundled_model(), hosts), c(
+    "library(syfr)",
+    "arguments <- commandArgs(TRUE)",
+    "keras <- reticulate::import('keras')",
+    "hook <- sy$KerasHook(keras)",
+    "model <- keras$models$load_model(arguments[1], compile = FALSE)",
+    "workers <- lapply(arguments[2:4], function(host) sy$TFEWorker(host = host, auto_managed = TRUE))",
+    "cluster <- do.call(sy$TFECluster, workers)",
+    "cluster$start()",
+    "model$share(cluster)",
+    "cat('serving\\n')",
+    "model$serve(num_requests = 3L)",
+    "print(sy_serve(model, num_requests = 1, block = FALSE))",
+    "cluster$stop()"
+  ))
+  read_until(owner, "^serving")
+  client <- r_session(example_script("keras/client.R", hosts))
+  said <- read_until(client, "Actual: 1, predicted: 1")
+  expect_length(grep("^Actual", said), 3)
+  expect_ends_well(owner)
+  expect_ends_well(client)
 })
 
 test_that("create_model.R trains a model that serve.R and client.R use", {
