@@ -60,9 +60,9 @@
 #'
 #' The owner together with server0 then learns nothing about the inputs: what server0 sees of them is masked by numbers
 #' that only the client, server1 and the dealer know. The client together with server1 learns its own answers, as any
-#' client does, and how they were rounded, nothing else of the weights. The dealer sees no inputs, no weights and no answers. What
-#' all workers see is the architecture of the model, who asks, when, and how many rows. All this holds as long as
-#' each of them follows the protocol.
+#' client does, and how they were rounded, nothing else of the weights. The dealer sees no inputs, no weights and no
+#' answers. What all workers see is the architecture of the model, who asks, when, and how many rows. All this holds
+#' as long as each of them follows the protocol.
 #'
 #' @section Shares at rest:
 #' A worker that was started by hand keeps its shares of the models in `state`, in the folder

@@ -116,7 +116,7 @@ named_pids <- function(session) {
 # Set variables of the environment until the test ends.
 local_variables <- function(..., envir = parent.frame()) {
   given <- c(...)
-  old <- Sys.getenv(names(given), NA)
+  old <- Sys.getenv(names(given), NA, names = TRUE)
   do.call(Sys.setenv, as.list(given))
   restore <- function() {
     for (name in names(old)) if (is.na(old[[name]])) Sys.unsetenv(name) else do.call(Sys.setenv, as.list(old[name]))

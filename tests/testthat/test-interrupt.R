@@ -51,3 +51,29 @@ test_that("an interrupt ends the wait for workers that do not come, and ends tho
   said <- read_until(session, "started another")
   expect_match(said, "interrupted", all = FALSE)
 })
+
+test_that("an error after an interrupt elsewhere is that error, and no second interrupt", {
+  skip_without_python()
+  skip_on_os("windows")
+  local_deadline(300)
+  session <- r_session(args = free_hosts(), c(
+    "library(syfr)",
+    "hosts <- commandArgs(TRUE)",
+    "nobody <- sy_cluster(hosts[1], hosts[2], hosts[3])",
+    "worker <- sy$TFEWorker()",
+    "cat('sleeping\\n')",
+    "tryCatch(Sys.sleep(60), interrupt = function(i) cat('woken\\n'))",
+    "for (i in 1:2) {",
+    "  tryCatch(",
+    "    client_connect_to_model(sy_client(), c(1, 2), c(1, 2), nobody),",
+    "    syfr_error_credentials = function(e) cat('no credentials', i, '\\n')",
+    "  )",
+    "}"
+  ))
+  read_until(session, "sleeping")
+  Sys.sleep(0.3)
+  session$process$interrupt()
+  said <- read_until(session, "no credentials 2")
+  expect_identical(said, c("woken", "no credentials 1 ", "no credentials 2 "))
+  expect_ends_well(session)
+})
