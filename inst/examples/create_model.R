@@ -32,9 +32,10 @@ model$compile(
   metrics = list("accuracy")
 )
 
-model$fit(mnist$train$x, mnist$train$y, batch_size = 128L, epochs = 5L, verbose = 2L)
+# as.array(): Python sees an R vector as a list, and an array as NumPy's.
+model$fit(mnist$train$x, as.array(mnist$train$y), batch_size = 32L, epochs = 5L, verbose = 2L)
 
-result <- model$evaluate(mnist$test$x, mnist$test$y, verbose = 0L)
+result <- model$evaluate(mnist$test$x, as.array(mnist$test$y), verbose = 0L)
 cat("Accuracy on the test images:", result[[2]], "\n")
 
 model$save("model.hdf5")

@@ -24,6 +24,6 @@ model |> compile(
   metrics = "accuracy"
 )
 
-model |> fit(mnist$train$x, mnist$train$y, batch_size = 128, epochs = 5)
+model |> fit(mnist$train$x, mnist$train$y, batch_size = 32, epochs = 5)
 
 model |> save_model_hdf5("model.hdf5")
