@@ -129,7 +129,19 @@ predict.syfr_client <- function(object, x, ...) client_query_model(object, x, ..
 #'   messages between workers that had to wait for each other; `seen`, for each worker an array of the shape of the
 #'   input with what it received, scaled to 0..1 (without rows for server2, the dealer, which receives nothing of it).
 #'   Of an input that was sent in parts, `seen` is the last part.
-#' @inherit client_query_model examples
+#' @examplesIf syfr:::can_run()
+#' digits <- sy_mnist(system.file("extdata", "mnist-sample.npz", package = "syfr"))$test
+#'
+#' query <- with_sy_cluster({
+#'   model <- sy_share(system.file("extdata", "mnist-conv.h5", package = "syfr"), cluster)
+#'   sy_serve(model, block = FALSE)
+#'   client <- sy_client() |>
+#'     client_connect_to_model(c(1, 28, 28, 1), c(1, 10), cluster)
+#'   client_query_model(client, digits$x[1, , , ])
+#'   client_last_query(client)
+#' })
+#' str(query)
+#' cor(c(query$seen$server0), c(digits$x[1, , , ]))
 #' @export
 client_last_query <- function(client) {
   call <- sys.call()

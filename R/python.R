@@ -83,7 +83,13 @@ search_libraries_of <- function(python, envir = parent.frame()) {
   do.call(base::on.exit, list(as.call(list(restore)), add = TRUE), envir = envir)
 }
 
-# Whether examples can run: three workers on this machine. Starts no Python.
+# Whether the examples of the help can run: there is a Python with what an owner needs. Starts none in this session.
 can_run <- function() {
-  identical(Sys.getenv("SYFR_EXAMPLES"), "true") && nzchar(Sys.getenv("RETICULATE_PYTHON"))
+  python <- Sys.getenv("RETICULATE_PYTHON")
+  if (!nzchar(python)) {
+    python <- tryCatch(reticulate::virtualenv_python(default_environment), error = function(e) "")
+  }
+  if (!file.exists(python)) return(FALSE)
+  ask <- "from importlib.util import find_spec as f; print(all(map(f, ['numba', 'cryptography', 'msgpack', 'keras'])))"
+  identical(suppressWarnings(system2(python, c("-c", shQuote(ask)), stdout = TRUE, stderr = FALSE)), "True")
 }
