@@ -111,8 +111,22 @@ sy_start <- function(cluster, timeout = NULL) {
   call <- sys.call()
   cluster <- as_cluster(cluster, call)
   if (is.null(timeout)) timeout <- if (all(cluster$auto_managed)) 60 else 3600
-  wait_for(call_python(call, python_cluster(cluster, call)$starting, timeout), call)
+  python <- python_cluster(cluster, call)
+  wait_for(call_python(call, python$starting, timeout), call)
+  keep_running(python)
   invisible(cluster)
+}
+
+# Workers end when nothing refers to their cluster any more; those of this session run until they are stopped or the
+# session ends, whatever becomes of the object that sy_start() returned.
+keep_running <- function(python) {
+  known <- vapply(the$clusters, identical, NA, python)
+  if (!any(known)) the$clusters <- c(the$clusters, list(python))
+}
+
+# Python's own clean-up does not run when R ends.
+end_clusters <- function(the) {
+  for (python in the$clusters) if (is_alive(python)) python$end()
 }
 
 #' A cluster that stops by itself

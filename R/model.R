@@ -45,6 +45,7 @@ sy_share <- function(model, cluster, name = NULL, input_range = c(0, 1), timeout
     untrusted_clients = as_flag(untrusted_clients, "untrusted_clients", call)
   )
   shared <- wait_for(task, call)
+  keep_running(python)
   invisible(new_model(shared, cluster, keras_model))
 }
 

@@ -35,10 +35,11 @@
 #' @keywords internal
 "_PACKAGE"
 
-# What the session knows: the Python modules, once they are loaded.
+# What the session knows: the Python modules, once they are loaded, and the clusters that it has started.
 the <- new.env(parent = emptyenv())
 
 .onLoad <- function(libname, pkgname) {
+  reg.finalizer(the, end_clusters, onexit = TRUE)
   # What is asked for here is a wish: environments that the user names come first, and nothing is loaded yet.
   if ("py_require" %in% getNamespaceExports("reticulate")) {
     getExportedValue("reticulate", "py_require")(readLines(requirement_files()))
