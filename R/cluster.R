@@ -145,7 +145,7 @@ end_clusters <- function(the) {
 #'
 #' workers <- function() {
 #'   cluster <- local_sy_cluster()
-#'   sy_status(cluster)$role
+#'   sy_status(cluster)$worker
 #' }
 #' workers()
 #' @export

@@ -44,8 +44,9 @@ sy_share <- function(model, cluster, name = NULL, input_range = c(0, 1), timeout
     name = name, input_range = input_range, timeout = timeout,
     untrusted_clients = as_flag(untrusted_clients, "untrusted_clients", call)
   )
+  # Only now: a model that cannot be shared is no reason to start workers.
+  if (!python$started) sy_start(cluster)
   shared <- wait_for(task, call)
-  keep_running(python)
   invisible(new_model(shared, cluster, keras_model))
 }
 

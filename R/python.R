@@ -24,7 +24,7 @@ bundle <- function(name) {
 
 # Import every module R calls, before any of them is waited for: an import that is interrupted can end R.
 # import_from_path() takes its path off sys.path again, so nothing else in that folder can be imported by chance.
-load_bundle <- function(call = NULL) {
+load_bundle <- function() {
   modules <- suspendInterrupts(tryCatch(
     {
       # Reticulate looks for an environment that has the module imported first.
@@ -42,7 +42,7 @@ load_bundle <- function(call = NULL) {
       c(list(syfr = package, attempt = calls$attempt, advance = calls$advance), modules)
     },
     syfr_error = stop,
-    error = function(e) stop_without_python(conditionMessage(e), call)
+    error = function(e) stop_without_python(conditionMessage(e))
   ))
   the$modules <- modules
 }
@@ -57,19 +57,20 @@ check_ours <- function(package) {
   ))
 }
 
-stop_without_python <- function(reason, call) {
+stop_without_python <- function(reason) {
   missing <- regmatches(reason, regexpr("No module named '[^']+'", reason))
   running <- if (reticulate::py_available()) sprintf(" in %s", reticulate::py_config()$python) else ""
-  stop_syfr("python", call = call, sprintf(
+  stop_syfr("python", call = NULL, sprintf(
     "The Python packages that syfr needs cannot be loaded%s (%s). Call install_syfr(), then restart R.",
     running,
     if (length(missing) == 1) missing else trimws(reason)
   ))
 }
 
-# The directory of a Python's shared library; empty when it has none.
-library_directory <- function(config = reticulate::py_config()) {
-  if (is.null(config$libpython)) "" else dirname(config$libpython)
+# The directory of our Python's shared library; empty when it has none.
+library_directory <- function() {
+  library <- reticulate::py_config()$libpython
+  if (is.null(library)) "" else dirname(library)
 }
 
 # Let a Python that R starts find its own shared library first, until the calling function ends. R sets
@@ -77,8 +78,8 @@ library_directory <- function(config = reticulate::py_config()) {
 search_libraries_of <- function(python, envir = parent.frame()) {
   old <- Sys.getenv("LD_LIBRARY_PATH", NA)
   ask <- "import sysconfig; print(sysconfig.get_config_var('LIBDIR') or '')"
-  own <- system2(python, c("-c", shQuote(ask)), stdout = TRUE)
-  Sys.setenv(LD_LIBRARY_PATH = paste(c(own, if (!is.na(old)) old), collapse = .Platform$path.sep))
+  paths <- c(system2(python, c("-c", shQuote(ask)), stdout = TRUE), if (!is.na(old)) old)
+  Sys.setenv(LD_LIBRARY_PATH = paste(paths[nzchar(paths)], collapse = .Platform$path.sep))
   restore <- function() if (is.na(old)) Sys.unsetenv("LD_LIBRARY_PATH") else Sys.setenv(LD_LIBRARY_PATH = old)
   do.call(base::on.exit, list(as.call(list(restore)), add = TRUE), envir = envir)
 }

@@ -128,6 +128,10 @@ test_that("with_sy_cluster() and local_sy_cluster() stop it in the end", {
   suppressMessages(expect_identical(count(), 3L))
   expect_gone(pids)
   expect_error(local_sy_cluster(envir = globalenv()), "sy_start", class = "syfr_error_type")
+
+  # What goes wrong at the start is what is told.
+  remote <- sy_cluster("localhost:4000", "localhost:4001", "192.0.2.1:4002")
+  expect_error(with_sy_cluster(NULL, remote), "192.0.2.1:4002", class = "syfr_error_type")
 })
 
 test_that("a worker that has gone is a row of the status, with the reason", {
