@@ -26,10 +26,9 @@ test_that("a new environment is made, found by the next session, and runs worker
   skip_without_python()
   skip_if_not(identical(Sys.getenv("SYFR_SLOW_TESTS"), "true"), "Slow: set SYFR_SLOW_TESTS=true")
   local_deadline(600)
-  local_variables(WORKON_HOME = tempfile("environments"))
-  python <- Sys.getenv("RETICULATE_PYTHON", NA)
-  Sys.unsetenv("RETICULATE_PYTHON")
-  on.exit(if (!is.na(python)) Sys.setenv(RETICULATE_PYTHON = python), add = TRUE)
+  # What would lead the new sessions to the Python of this one.
+  local_variables(WORKON_HOME = tempfile("environments"), RETICULATE_PYTHON = "", VIRTUAL_ENV = "")
+  Sys.unsetenv(c("RETICULATE_PYTHON", "VIRTUAL_ENV"))
 
   installing <- r_session("syfr::install_syfr(keras = FALSE)")
   read_until(installing, "Python packages are in .*r-syfr", seconds = 500)
