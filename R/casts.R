@@ -1,4 +1,4 @@
-# What an R user may write, made ready for Python, which does the checking (inst/python/syfr/arguments.py).
+# What an R user may write, made ready for Python, which does the checking (inst/python/syfr/face/arguments.py).
 
 is_python <- function(x) inherits(x, "python.builtin.object")
 

@@ -44,7 +44,7 @@ stop_syfr <- function(codes, message, call = sys.call(-1), ...) {
 }
 
 # Call a Python function; what it raises becomes an R condition of class syfr_error_<code>. Why it comes back as data is
-# told in inst/python/syfr/calls.py.
+# told in inst/python/syfr/face/calls.py.
 call_python <- function(call, fun, ...) {
   attempt <- bundle("attempt")
   value_of(suspendInterrupts(attempt(fun, ...)), call)

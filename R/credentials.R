@@ -95,7 +95,7 @@
 sy_credentials_create <- function(dir, hosts, clients = character(), days = 365) {
   call <- sys.call()
   hosts <- if (is.null(names(hosts))) hosts else as.list(hosts)
-  made <- as_parties(call_python(call, bundle("syfr.provision")$create, dir, hosts, as.list(clients), days))
+  made <- as_parties(call_python(call, bundle("syfr.face.provision")$create, dir, hosts, as.list(clients), days))
   if (!quiet()) {
     cli::cli_alert_success("Made the credentials of a cluster in {.path {dir}}")
     cli::cli_alert_info("Bring each party the folder with its name, and no other. Keep {.path authority} here.")
@@ -107,7 +107,7 @@ sy_credentials_create <- function(dir, hosts, clients = character(), days = 365)
 #' @export
 sy_credentials_add_client <- function(dir, name, days = 365) {
   call <- sys.call()
-  row <- as_parties(list(call_python(call, bundle("syfr.provision")$add_client, dir, name, days)))
+  row <- as_parties(list(call_python(call, bundle("syfr.face.provision")$add_client, dir, name, days)))
   if (!quiet()) cli::cli_alert_success("Made the folder {.path {row$folder}}. Bring it to {name}.")
   invisible(row)
 }
@@ -117,7 +117,7 @@ sy_credentials_add_client <- function(dir, name, days = 365) {
 sy_credentials_renew <- function(dir, name, days = 365, revoke_old = FALSE) {
   call <- sys.call()
   revoke_old <- as_flag(revoke_old, "revoke_old", call)
-  row <- as_parties(list(call_python(call, bundle("syfr.provision")$renew, dir, name, days, revoke_old)))
+  row <- as_parties(list(call_python(call, bundle("syfr.face.provision")$renew, dir, name, days, revoke_old)))
   if (!quiet()) {
     cli::cli_alert_success("Made the folder {.path {row$folder}}. Bring it to {name}, in the place of the old one.")
     if (revoke_old) say_revoked(dir)
@@ -129,7 +129,7 @@ sy_credentials_renew <- function(dir, name, days = 365, revoke_old = FALSE) {
 #' @export
 sy_credentials_revoke <- function(dir, name) {
   call <- sys.call()
-  row <- as_parties(list(call_python(call, bundle("syfr.provision")$revoke, dir, name)))
+  row <- as_parties(list(call_python(call, bundle("syfr.face.provision")$revoke, dir, name)))
   if (!quiet()) say_revoked(dir)
   invisible(row)
 }
@@ -138,7 +138,7 @@ sy_credentials_revoke <- function(dir, name) {
 #' @export
 sy_credentials <- function(dir) {
   call <- sys.call()
-  as_parties(call_python(call, bundle("syfr.provision")$listing, dir))
+  as_parties(call_python(call, bundle("syfr.face.provision")$listing, dir))
 }
 
 say_revoked <- function(dir) {

@@ -40,7 +40,7 @@ sy_share <- function(model, cluster, name = NULL, input_range = c(0, 1), timeout
   if (is.null(name) && is.character(model)) name <- sub("[.][^.]*$", "", basename(model))
   python <- python_cluster(cluster, call)
   task <- call_python(
-    call, bundle("syfr.owner")$sharing, keras_model, python,
+    call, bundle("syfr.face.owner")$sharing, keras_model, python,
     name = name, input_range = input_range, timeout = timeout,
     untrusted_clients = as_flag(untrusted_clients, "untrusted_clients", call)
   )
@@ -97,7 +97,7 @@ as_shared <- function(model, call) {
   }
   if (!is_alive(model)) stop_syfr("type", "`model` is not a shared model. Share it with sy_share() first.", call)
   shared <- tryCatch(
-    call_python(call, bundle("syfr.owner")$shared_model, model),
+    call_python(call, bundle("syfr.face.owner")$shared_model, model),
     syfr_error_not_shared = function(e) stop_syfr("not_shared", not_shared, call)
   )
   new_model(shared, as_cluster(shared$cluster, call), model)
@@ -157,7 +157,7 @@ sy_shutdown_workers <- function(model) {
   call <- sys.call()
   shared <- as_shared(model, call)
   wait_for(call_python(call, shared$python$shutting_down), call)
-  bundle("syfr.owner")$forget(shared$keras)
+  bundle("syfr.face.owner")$forget(shared$keras)
   invisible(model)
 }
 

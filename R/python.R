@@ -31,14 +31,14 @@ load_bundle <- function() {
       reticulate::import("msgpack")
       package <- reticulate::import_from_path("syfr", path = python_path())
       check_ours(package)
-      names <- c("syfr.calls", "syfr.hook", "syfr.owner", "syfr.provision", "syfr.worker")
+      names <- c("syfr.face.calls", "syfr.face.hook", "syfr.face.owner", "syfr.face.provision", "syfr.face.worker")
       modules <- lapply(stats::setNames(names, names), reticulate::import)
       # For the workers that Python starts: R sets LD_LIBRARY_PATH, and a Python that finds another libpython by it
       # cannot even import ssl.
       environ <- reticulate::import("os", convert = FALSE)$environ
       environ$update(list(SYFR_LIBRARY_PATH = library_directory()))
       # Looking a function up costs more than calling it, and these two are in every query.
-      calls <- modules$syfr.calls
+      calls <- modules$syfr.face.calls
       c(list(syfr = package, attempt = calls$attempt, advance = calls$advance), modules)
     },
     syfr_error = stop,

@@ -52,6 +52,6 @@ sy_stop.syfr_model <- function(x, ...) {
   call <- sys.call(-1)
   shared <- as_shared(x, call)
   wait_for(call_python(call, shared$python$dropping), call)
-  bundle("syfr.owner")$forget(shared$keras)
+  bundle("syfr.face.owner")$forget(shared$keras)
   invisible(x)
 }

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import syfr as sy
-from syfr.client import Client
+from syfr.face.client import Client
 
 from bench import serving
 from bench.machine import ROOT

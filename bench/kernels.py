@@ -112,7 +112,7 @@ def _products(figures: Figures, program: Program) -> None:
 
 def main() -> None:
     """Print the budget."""
-    from syfr.keras_import import import_model
+    from syfr.importing.keras_import import import_model
 
     from bench import models
 

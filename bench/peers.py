@@ -53,7 +53,7 @@ def installed(python: str) -> Path | None:
 
 def write_models(path: Path) -> None:
     """The fused weights of the models, images, and what the models say of these."""
-    from syfr.keras_import import import_model
+    from syfr.importing.keras_import import import_model
 
     arrays: dict[str, Any] = {}
     for model in (models.conv(), models.dense()):

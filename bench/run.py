@@ -69,7 +69,7 @@ def _growth(figures: Figures, quick: bool) -> None:
 
 
 def _computing(figures: Figures, quick: bool) -> None:
-    from syfr.keras_import import import_model
+    from syfr.importing.keras_import import import_model
 
     for model in (models.conv(), models.dense()):
         imported = import_model(model)

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import syfr as sy
 from numpy.typing import NDArray
-from syfr.client import Client
-from syfr.owner import SharedModel, sharing
+from syfr.face.client import Client
+from syfr.face.owner import SharedModel, sharing
 
 Input = NDArray[np.floating[Any]]
 

@@ -11,7 +11,7 @@ import itertools
 from collections import defaultdict
 from typing import Any
 
-from syfr.keras_import import Imported
+from syfr.importing.keras_import import Imported
 from syfr.party import preprocessing
 from syfr.party.memory import MemoryCluster, MemoryNetwork
 from syfr.protocol import sharing

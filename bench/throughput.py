@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import syfr as sy
-from syfr.client import Client
+from syfr.face.client import Client
 
 from bench import models, serving
 from bench.stats import Figures, seconds_of

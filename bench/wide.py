@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import syfr as sy
-from syfr.credentials import create_credentials
 from syfr.hosts import free_ports
-from syfr.identity import SERVERS
+from syfr.trust.credentials import create_credentials
+from syfr.trust.identity import SERVERS
 
 from bench import models, serving
 from bench.machine import ROOT

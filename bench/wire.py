@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from syfr.credentials import Bundle, create_credentials
 from syfr.link import Connection, Frame, Limits
+from syfr.trust.credentials import Bundle, create_credentials
 
 from bench.stats import Figures, seconds_of
 

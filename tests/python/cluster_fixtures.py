@@ -10,9 +10,9 @@ import pytest
 import syfr as sy
 from fake_client import Calls, Workers, calls, client_of
 from fake_worker import FakeWorker, Respond, by_call, fake_workers
-from syfr.client import Client
-from syfr.credentials import Credentials, create_credentials
-from syfr.identity import SERVERS
+from syfr.face.client import Client
+from syfr.trust.credentials import Credentials, create_credentials
+from syfr.trust.identity import SERVERS
 
 HOSTS = {"server0": "localhost:4000", "server1": "localhost:4001", "server2": "localhost:4002"}
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 from fake_worker import FakeWorker, reply
-from syfr.client import Client
-from syfr.credentials import Credentials
+from syfr.face.client import Client
 from syfr.link import Frame
 from syfr.program import Linear, Program
+from syfr.trust.credentials import Credentials
 
 MODEL = "0123456789abcdef" * 2
 PROGRAM = Program((2, 2), (Linear("d", 0, (2, 3), (2, 2), (2, 3), "output"),))

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from syfr.credentials import Credentials
 from syfr.errors import SyfrError
 from syfr.link import Connection, Frame, Limits
+from syfr.trust.credentials import Credentials
 
 Respond = Callable[[Frame], "list[Frame] | None"]
 """What a fake worker sends when a frame arrives; None for nothing."""

@@ -10,14 +10,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from syfr import authority as authority_module
-from syfr.authority import Authority
-from syfr.credentials import (
+from syfr.trust import authority as authority_module
+from syfr.trust.authority import Authority
+from syfr.trust.credentials import (
     SERVERS,
     Identity,
     identity_of,
 )
-from syfr.identity import now
+from syfr.trust.identity import now
 
 HOSTS = {"server0": "localhost:4000", "server1": "127.0.0.1:4001", "server2": "[::1]:4002"}
 PARTIES = (*SERVERS, "owner", "client")

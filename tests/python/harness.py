@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import plain
 from numpy.typing import NDArray
-from syfr.operations import Weights
+from syfr.importing.operations import Weights
 from syfr.party.memory import MemoryCluster, MemoryNetwork, Sent
 from syfr.program import Geometry, Linear, Program, Reshape, Step
 from syfr.protocol import lift, output, relu, truncation

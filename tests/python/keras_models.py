@@ -12,8 +12,8 @@ import keras
 import numpy as np
 import plain
 import tf_keras
-from syfr.keras_import import Imported, import_model
-from syfr.keras_layers import KerasObject
+from syfr.importing.keras_import import Imported, import_model
+from syfr.importing.keras_layers import KerasObject
 from syfr.program import Program
 
 GENERATIONS: dict[str, ModuleType] = {"keras2": tf_keras, "keras3": keras}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
-from syfr.operations import Floats, Weights
+from syfr.importing.operations import Floats, Weights
 from syfr.program import Geometry, Linear, Program
 
 

@@ -7,7 +7,7 @@ from types import ModuleType
 import numpy as np
 from keras_models import GENERATIONS, sequential
 from numpy.typing import NDArray
-from syfr.keras_layers import KerasObject
+from syfr.importing.keras_layers import KerasObject
 
 KERAS3 = GENERATIONS["keras3"]
 TOLERANCE = 0.01

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from syfr import arguments
 from syfr.errors import InputTypeError, ShapeError, SyfrError, ValueRangeError
+from syfr.face import arguments
 from syfr.program import Linear, Program
 
 IMAGE = Program((4, 3, 1), (Linear("d", 0, (1, 2), (4, 3, 1), (4, 3, 2), "output"),))

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 from handshakes import attacker, issue, shift_clock
-from syfr.credentials import Identity, add_client, create_credentials, revoke
 from syfr.errors import CredentialsError, RefusedError, SyfrError
 from syfr.link import PREFIX, Frame
 from syfr.protocol import sharing
+from syfr.trust.credentials import Identity, add_client, create_credentials, revoke
 from workers import (
     DEADLINE,
     SERVERS,
@@ -33,12 +33,12 @@ every = {name: call for calls in service.CALLS.values() for name, call in calls.
 service.CALLS = {role: every for role in ("owner", "client")}
 """
 NO_REVOCATION = """
-from syfr.identity import Bundle
+from syfr.trust.identity import Bundle
 Bundle.is_revoked = lambda self, serial: False
 """
 NO_TIME = """
 import ssl
-from syfr.identity import Bundle
+from syfr.trust.identity import Bundle
 checked = Bundle._context
 def context(self, protocol):
     made = checked(self, protocol)

@@ -7,9 +7,9 @@ import plain
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from syfr.bounds import check_ranges, limit
 from syfr.errors import ProtocolError, RangeCheckError
-from syfr.operations import Weights
+from syfr.importing.bounds import check_ranges, limit
+from syfr.importing.operations import Weights
 from syfr.program import Geometry, Linear, Program, Reshape, Shape, Step
 from syfr.ring.fixedpoint import Precision
 

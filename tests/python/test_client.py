@@ -20,8 +20,6 @@ from fake_client import (
     frames,
 )
 from fake_worker import refusal, reply
-from syfr.client import Client, Found, choose
-from syfr.credentials import Credentials
 from syfr.errors import (
     CredentialsError,
     DeadlineError,
@@ -32,8 +30,10 @@ from syfr.errors import (
     UnreachableError,
     ValueRangeError,
 )
-from syfr.identity import SERVERS
+from syfr.face.client import Client, Found, choose
 from syfr.program import Program
+from syfr.trust.credentials import Credentials
+from syfr.trust.identity import SERVERS
 
 pytest_plugins = ("cluster_fixtures",)
 pytestmark = pytest.mark.timeout(60)

@@ -20,7 +20,6 @@ from fake_client import (
     frames,
 )
 from fake_worker import FakeWorker
-from syfr.client import apply_head
 from syfr.errors import (
     ClosedError,
     DeadlineError,
@@ -33,11 +32,12 @@ from syfr.errors import (
     ValueRangeError,
     WorkerError,
 )
-from syfr.identity import SERVERS
+from syfr.face.client import apply_head
 from syfr.link import Frame
 from syfr.program import Program
 from syfr.protocol import sharing
 from syfr.ring.packing import unpack_elements
+from syfr.trust.identity import SERVERS
 
 pytest_plugins = ("cluster_fixtures",)
 pytestmark = pytest.mark.timeout(60)
@@ -118,7 +118,7 @@ def test_figures_of_a_query(fakes: Workers) -> None:
 
 
 def test_a_large_batch_goes_in_parts(fakes: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syfr.client.QUERY_ROWS", 4)
+    monkeypatch.setattr("syfr.face.client.QUERY_ROWS", 4)
     client, workers = connected(fakes)
     task = client.querying(np.repeat(X, 10, 0))
     assert task.wait(20).shape == (10, 2, 3)
@@ -127,7 +127,7 @@ def test_a_large_batch_goes_in_parts(fakes: Workers, monkeypatch: pytest.MonkeyP
 
 
 def test_parts_are_whole_requests(fakes: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syfr.client.QUERY_ROWS", 7)
+    monkeypatch.setattr("syfr.face.client.QUERY_ROWS", 7)
     client, workers = fakes()
     client.connecting((3, 2, 2), (3, 2, 3)).wait(20)
     client.querying(np.repeat(X, 8, 0)).wait(20)

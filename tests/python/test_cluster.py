@@ -19,9 +19,7 @@ from typing import Any
 import pytest
 import syfr as sy
 from cluster_processes import START, described, exists, pids, running, wait_until
-from syfr import hosts, managed, starting
-from syfr.cluster import cluster_argument
-from syfr.credentials import create_credentials
+from syfr import hosts
 from syfr.errors import (
     CredentialsError,
     DeadlineError,
@@ -31,8 +29,11 @@ from syfr.errors import (
     ValueRangeError,
     WorkerError,
 )
-from syfr.identity import SERVERS
-from syfr.tasks import Task
+from syfr.face import managed, starting
+from syfr.face.cluster import cluster_argument
+from syfr.face.tasks import Task
+from syfr.trust.credentials import create_credentials
+from syfr.trust.identity import SERVERS
 
 pytest_plugins = ("cluster_fixtures",)
 pytestmark = pytest.mark.timeout(150)

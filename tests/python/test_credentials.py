@@ -17,8 +17,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from handshakes import HOSTS, PARTIES, shift_clock
-from syfr.authority import Authority
-from syfr.credentials import (
+from syfr.errors import CredentialsError, InputTypeError
+from syfr.trust.authority import Authority
+from syfr.trust.credentials import (
     Bundle,
     Identity,
     add_client,
@@ -26,8 +27,7 @@ from syfr.credentials import (
     ensure_credentials,
     revoke,
 )
-from syfr.errors import CredentialsError, InputTypeError
-from syfr.identity import now
+from syfr.trust.identity import now
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
 
@@ -142,7 +142,7 @@ def test_an_authority_of_the_same_name_does_not_pass_for_the_bundles(
     cluster: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster_id = Bundle.load(cluster / "client").cluster
-    monkeypatch.setattr("syfr.authority.secrets.token_hex", lambda size: cluster_id)
+    monkeypatch.setattr("syfr.trust.authority.secrets.token_hex", lambda size: cluster_id)
     (cluster / "other").mkdir()
     Authority.make().write(cluster / "other")
     shutil.copy(cluster / "other" / "certificate.pem", cluster / "client" / "authority.pem")
@@ -207,7 +207,7 @@ def test_nothing_stays_behind_when_making_fails(tmp_path: Path, monkeypatch: pyt
     def full(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("syfr.credentials.write_private", full)
+    monkeypatch.setattr("syfr.trust.credentials.write_private", full)
     with pytest.raises(CredentialsError, match="No space left"):
         create_credentials(tmp_path / "c", HOSTS)
     assert [path.name for path in tmp_path.iterdir()] == [".c.lock"]
@@ -217,7 +217,7 @@ RACER = """
 import sys
 from pathlib import Path
 from typing import IO
-from syfr.credentials import ensure_credentials
+from syfr.trust.credentials import ensure_credentials
 hosts = dict(zip(("server0", "server1", "server2"), ("localhost:1", "localhost:2", "localhost:3")))
 print("ready", flush=True)
 sys.stdin.readline()

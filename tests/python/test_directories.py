@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 from syfr import directories
-from syfr.credentials import (
+from syfr.errors import DeadlineError, InputTypeError
+from syfr.trust.credentials import (
     cache_directory,
     cluster_directory,
     data_directory,
 )
-from syfr.errors import DeadlineError, InputTypeError
 
 
 def test_a_lock_that_is_not_given_back_ends_in_an_error(tmp_path: Path) -> None:

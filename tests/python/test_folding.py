@@ -10,11 +10,11 @@ import plain
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from syfr import folding
-from syfr.composition import compose, plan
 from syfr.errors import UnsupportedLayerError
-from syfr.folding import fold, lower
-from syfr.operations import (
+from syfr.importing import folding
+from syfr.importing.composition import compose, plan
+from syfr.importing.folding import fold, lower
+from syfr.importing.operations import (
     Affine,
     Floats,
     NewShape,

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import syfr as sy
 from keras_models import GENERATIONS, sequential
-from syfr import hook, owner
 from syfr.errors import (
     InputTypeError,
     NotSharedError,
@@ -22,7 +21,8 @@ from syfr.errors import (
     UnsupportedLayerError,
     ValueRangeError,
 )
-from syfr.keras_layers import KerasObject
+from syfr.face import hook, owner
+from syfr.importing.keras_layers import KerasObject
 
 pytest_plugins = ("cluster_fixtures",)
 pytestmark = pytest.mark.timeout(60)
@@ -124,7 +124,7 @@ def test_requests_that_cannot_be(requests: Any) -> None:
 def test_sharing_with_a_cluster_by_hand_that_nobody_starts(
     keras: ModuleType, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("syfr.cluster.MANUAL_SECONDS", 0.3)
+    monkeypatch.setattr("syfr.face.cluster.MANUAL_SECONDS", 0.3)
     workers = [sy.TFEWorker(f"localhost:{port}", auto_managed=False) for port in (1, 2, 3)]
     shown: list[str] = []
     monkeypatch.setattr("builtins.print", lambda text, **_: shown.append(text))

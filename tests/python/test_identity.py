@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from handshakes import HOSTS, PARTIES, Forged, attacker, issue, meet, shift_clock
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from syfr.credentials import (
+from syfr.errors import CredentialsError
+from syfr.trust.credentials import (
     ROLES,
     SERVERS,
     Bundle,
@@ -29,8 +30,7 @@ from syfr.credentials import (
     identity_of,
     revoke,
 )
-from syfr.errors import CredentialsError
-from syfr.identity import certificate_identity, parse_uri
+from syfr.trust.identity import certificate_identity, parse_uri
 
 CLUSTER_ID = "0123456789abcdef" * 2
 
@@ -128,7 +128,7 @@ def test_another_clusters_certificate_is_refused(
     store = Credentials(made)
     if same_id:
         cluster_id = store.bundle("owner").cluster
-        monkeypatch.setattr("syfr.authority.secrets.token_hex", lambda size: cluster_id)
+        monkeypatch.setattr("syfr.trust.authority.secrets.token_hex", lambda size: cluster_id)
     other = create_credentials(tmp_path / "other", HOSTS).directory
     assert same_id == (Bundle.load(other / "owner").cluster == store.bundle("owner").cluster)
 

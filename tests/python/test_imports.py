@@ -17,16 +17,14 @@ MAY_IMPORT = {
     "ring": BASE,
     "program": {"errors", "ring"},
     "protocol": {"errors", "ring", "program"},
-    "link": {"errors", "identity"},
-    "identity": BASE,
-    "authority": BASE | {"identity"},
-    "credentials": BASE | {"identity", "authority"},
-    "party": BASE | {"ring", "program", "protocol", "link", "identity", "credentials", "version"},
-    "tasks": {"errors"},
+    "trust": BASE | {"hosts"},
+    "link": {"errors", "trust"},
+    "party": BASE | {"ring", "program", "protocol", "link", "trust", "version"},
+    "importing": {"errors", "ring", "program"},
 }
 """What each lower floor may import of syfr; a floor may always import itself."""
 
-KERAS = {"keras_import", "keras_layers", "hook"}
+KERAS = {"importing.keras_import", "importing.keras_layers", "face.hook"}
 """The owner's side: the only modules that may name Keras or TensorFlow."""
 
 HEAVY = ("keras", "tf_keras", "tensorflow")
@@ -105,7 +103,7 @@ def test_importing_syfr_loads_nothing_heavy(child_env: dict[str, str]) -> None:
 def test_a_worker_and_a_client_load_neither_keras_nor_tensorflow(child_env: dict[str, str], root: Path) -> None:
     parts = [module for module, _ in modules(root) if module.split(".")[0] in {"party", "protocol", "ring", "player"}]
     assert "party.executor" in parts
-    code = "\n".join(f"import syfr.{module}" for module in [*parts, "client", "cluster", "program", "link"])
+    code = "\n".join(f"import syfr.{module}" for module in [*parts, "face.client", "face.cluster", "program", "link"])
     loaded = loaded_by(code, child_env)
     assert "syfr" in loaded
     assert not loaded & set(HEAVY)
@@ -116,7 +114,7 @@ def test_the_reader_of_imports_sees_them(tmp_path: Path) -> None:
     path.write_text(
         "from typing import TYPE_CHECKING\nfrom . import channel\nfrom ..ring import streams\n"
         "from syfr.party.memory import Sent\n"
-        "def f():\n    import keras.layers\nif TYPE_CHECKING:\n    from syfr.hook import KerasHook\n",
+        "def f():\n    import keras.layers\nif TYPE_CHECKING:\n    from syfr.face.hook import KerasHook\n",
         "utf-8",
     )
     assert list(imported(path, "protocol.some")) == [

@@ -10,8 +10,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 from keras_models import GENERATIONS, agree, inputs, randomize, sequential
-from syfr.keras_import import import_model
-from syfr.keras_layers import KerasObject
+from syfr.importing.keras_import import import_model
+from syfr.importing.keras_layers import KerasObject
 from syfr.program import Linear, Reshape, Shape
 from syfr.ring.fixedpoint import Precision
 
@@ -370,7 +370,7 @@ def test_secrets_are_not_printed() -> None:
 
 
 def test_the_import_itself_imports_no_keras(child_env: dict[str, str]) -> None:
-    code = "import sys, syfr.keras_import; print({'keras', 'tf_keras', 'tensorflow'} & set(sys.modules))"
+    code = "import sys, syfr.importing.keras_import; print({'keras', 'tf_keras', 'tensorflow'} & set(sys.modules))"
     found = subprocess.run(
         [sys.executable, "-c", code], env=child_env, capture_output=True, text=True, timeout=60, check=True
     )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from keras_models import GENERATIONS, agree, inputs, randomize
-from syfr.keras_layers import KerasObject
+from syfr.importing.keras_layers import KerasObject
 
 KERAS = st.sampled_from(sorted(GENERATIONS)).map(GENERATIONS.__getitem__)
 SHAPES = st.sampled_from([(9, 7, 2), (8, 8, 1), (6, 10, 3), (12, 3), (5,)])

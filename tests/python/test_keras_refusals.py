@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from keras_models import GENERATIONS, inputs, sequential
 from syfr.errors import InputTypeError, ProtocolError, UnsupportedLayerError, ValueRangeError
-from syfr.keras_import import import_model
-from syfr.keras_layers import KerasObject
+from syfr.importing.keras_import import import_model
+from syfr.importing.keras_layers import KerasObject
 from syfr.program import Shape
 from syfr.ring.fixedpoint import Precision
 

@@ -19,9 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
-from syfr.credentials import create_credentials
 from syfr.errors import ClosedError, CredentialsError, ProtocolError
 from syfr.link import DTYPES, MAX_ARRAYS, PREFIX, Connection, Frame, Limits, decode
+from syfr.trust.credentials import create_credentials
 
 SECONDS = 20.0
 Array = NDArray[Any]

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from syfr.bounds import check_ranges
-from syfr.keras_import import import_model
+from syfr.importing.bounds import check_ranges
+from syfr.importing.keras_import import import_model
 from syfr.party.memory import MemoryCluster
 
 Floats = NDArray[np.float64]

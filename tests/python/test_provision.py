@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 import syfr as sy
 from handshakes import shift_clock
-from syfr import provision
-from syfr.client import Client as FaceClient
 from syfr.errors import CredentialsError, InputTypeError, SyfrError
-from syfr.identity import Bundle, now
+from syfr.face import provision
+from syfr.face.client import Client as FaceClient
+from syfr.trust.identity import Bundle, now
 from workers import DEADLINE, SERVERS, Client, Cluster, Owner, Wire, free_address, perceptron
 
 ADDRESSES = ["alice.example:4000", "bob.example", "[2001:db8::1]"]

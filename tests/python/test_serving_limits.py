@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import syfr as sy
 from syfr.errors import NotServedError, ProtocolError, SyfrError, ValueRangeError, WorkerError
-from syfr.owner import SharedModel
+from syfr.face.owner import SharedModel
 from syfr.party.serving import Serving
 from workers import DEADLINE, SERVERS, Cluster, Owner, cluster_of, perceptron
 

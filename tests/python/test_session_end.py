@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from cluster_processes import START, described, exists, pids, wait_until
 from syfr import hosts
-from syfr.identity import SERVERS
+from syfr.trust.identity import SERVERS
 
 pytest_plugins = ("cluster_fixtures",)
 pytestmark = pytest.mark.timeout(150)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 from syfr.errors import ClosedError, DeadlineError, ShapeError
-from syfr.tasks import Emit, Steps, Task, Wait, pause, together
+from syfr.face.tasks import Emit, Steps, Task, Wait, pause, together
 
 pytestmark = pytest.mark.timeout(20)
 

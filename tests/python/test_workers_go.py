@@ -15,14 +15,14 @@ from client_process import in_another_process
 from cluster_processes import START, described, exists, pids, running, wait_until
 from numpy.typing import NDArray
 from small_model import IN, OUT, WAIT, images, small
-from syfr.client import Client
 from syfr.errors import (
     ClosedError,
     SyfrError,
     UnreachableError,
     WorkerError,
 )
-from syfr.owner import sharing
+from syfr.face.client import Client
+from syfr.face.owner import sharing
 
 pytest_plugins = ("cluster_fixtures",)
 pytestmark = pytest.mark.timeout(150)

@@ -11,7 +11,6 @@ import pytest
 import syfr as sy
 from keras_models import GENERATIONS
 from small_model import IN, OUT, TOLERANCE, WAIT, images, plain, small
-from syfr.client import Client
 from syfr.errors import (
     ClosedError,
     NotServedError,
@@ -19,8 +18,9 @@ from syfr.errors import (
     ShapeError,
     SyfrError,
 )
-from syfr.keras_layers import KerasObject
-from syfr.owner import SharedModel, shared_model, sharing
+from syfr.face.client import Client
+from syfr.face.owner import SharedModel, shared_model, sharing
+from syfr.importing.keras_layers import KerasObject
 
 pytest_plugins = ("cluster_fixtures",)
 pytestmark = pytest.mark.timeout(150)
@@ -79,7 +79,7 @@ def test_inputs_of_another_range_and_untrusted_clients(cluster: sy.TFECluster, c
 def test_a_batch_larger_than_a_query(
     shared: tuple[KerasObject, SharedModel], client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("syfr.client.QUERY_ROWS", 16)
+    monkeypatch.setattr("syfr.face.client.QUERY_ROWS", 16)
     model, found = shared
     found.open_serving().wait(WAIT)
     client.connecting(IN, OUT).wait(WAIT)

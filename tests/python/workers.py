@@ -22,12 +22,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from syfr.credentials import Bundle, create_credentials
 from syfr.errors import DeadlineError, SyfrError, error_classes
 from syfr.link import Connection, Frame, Limits
 from syfr.program import Geometry, Linear, Program, Reshape, Step
 from syfr.protocol import output, sharing
 from syfr.ring.packing import pack_elements
+from syfr.trust.credentials import Bundle, create_credentials
 
 SERVERS = ("server0", "server1", "server2")
 DEADLINE = 30.0

@@ -3,7 +3,7 @@ tasks <- function() {
   python_module("
 import time
 from syfr.errors import NotServedError
-from syfr.tasks import Task, Wait, pause
+from syfr.face.tasks import Task, Wait, pause
 
 log = []
 

@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING
 from syfr.version import __version__
 
 if TYPE_CHECKING:
-    from syfr.client import Client
-    from syfr.cluster import TFECluster
     from syfr.errors import SyfrError
-    from syfr.hook import KerasHook
-    from syfr.worker import TFEWorker, local_cluster
+    from syfr.face.client import Client
+    from syfr.face.cluster import TFECluster
+    from syfr.face.hook import KerasHook
+    from syfr.face.worker import TFEWorker, local_cluster
 
 __all__ = ["Client", "KerasHook", "SyfrError", "TFECluster", "TFEWorker", "__version__", "local_cluster"]
 
 _HOMES = {
-    "Client": "client",
-    "KerasHook": "hook",
+    "Client": "face.client",
+    "KerasHook": "face.hook",
     "SyfrError": "errors",
-    "TFECluster": "cluster",
-    "TFEWorker": "worker",
-    "local_cluster": "worker",
+    "TFECluster": "face.cluster",
+    "TFEWorker": "face.worker",
+    "local_cluster": "face.worker",
 }
 
 

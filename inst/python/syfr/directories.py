@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from .errors import CredentialsError, DeadlineError, InputTypeError
+from syfr.errors import CredentialsError, DeadlineError, InputTypeError
 
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9._-]{0,251}[a-z0-9_])?")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syfr.errors import ClosedError, CredentialsError, ProtocolError
-from syfr.identity import Identity, identity_of
+from syfr.trust.identity import Identity, identity_of
 
 DTYPES = {name: np.dtype(name) for name in ("uint8", "uint32", "uint64")}
 """What an array on the wire may hold."""

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 from syfr.directories import cache_directory, cluster_directory, locked, state_directory
 from syfr.errors import InputTypeError, SyfrError
-from syfr.identity import Bundle
 from syfr.protocol.roles import SERVERS, Role
+from syfr.trust.identity import Bundle
 
 if TYPE_CHECKING:
     from syfr.party.service import Worker

@@ -13,9 +13,9 @@ from collections.abc import Callable
 
 from syfr.directories import split_address
 from syfr.errors import CredentialsError, PortInUseError, SyfrError
-from syfr.identity import Identity
 from syfr.link import Connection, Frame, Limits
 from syfr.party.reactor import Reactor
+from syfr.trust.identity import Identity
 
 log = logging.getLogger("syfr.party")
 

@@ -14,12 +14,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from syfr.errors import ClosedError, ProtocolError, WorkerError
-from syfr.identity import Bundle, Identity
 from syfr.link import Connection, Frame, Limits
 from syfr.party.endpoint import Dialler, Endpoint, wrap
 from syfr.party.reactor import Reactor
 from syfr.protocol.roles import SERVERS, Role
 from syfr.ring.streams import derive_key
+from syfr.trust.identity import Bundle, Identity
 
 HALF_BYTES = 32
 PINGS = 10

@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from syfr.errors import NotConnectedError, ProtocolError, RefusedError, SyfrError, WorkerError
-from syfr.identity import Bundle, Identity
 from syfr.link import Frame, Limits
 from syfr.party.endpoint import Endpoint, Listener, wrap
 from syfr.party.fields import LARGEST, Fields, fields_of, whole
@@ -24,6 +23,7 @@ from syfr.party.sessions import Sessions
 from syfr.party.shares import Shares
 from syfr.party.state import StateDirectory
 from syfr.protocol.roles import SERVERS, Role
+from syfr.trust.identity import Bundle, Identity
 from syfr.version import __version__
 
 OWNER_LIMITS = Limits(header=1 << 22, body=(1 << 32) - 1)

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from syfr.errors import ProtocolError
-from syfr.identity import Identity
 from syfr.party import preprocessing
 from syfr.party.fields import Place
 from syfr.party.models import Model
@@ -23,6 +22,7 @@ from syfr.protocol.roles import DEALER, Role
 from syfr.protocol.sharing import input_mask
 from syfr.protocol.transcript import Transcript
 from syfr.ring.fixedpoint import Words
+from syfr.trust.identity import Identity
 
 AHEAD_BYTES = 32 << 20
 """Memory that preprocessing ahead may take for one session, at server0 or server1; with many sessions, a part of"""

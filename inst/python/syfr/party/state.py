@@ -37,9 +37,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from syfr.directories import overwrite_private, replace_private
 from syfr.errors import CredentialsError, ProtocolError, WorkerError
-from syfr.identity import check_private
 from syfr.link import PREFIX, Frame, decode
 from syfr.ring.streams import derive_key
+from syfr.trust.identity import check_private
 
 log = logging.getLogger("syfr.party")
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from syfr.errors import InputTypeError, ValueRangeError
-from syfr.folding import lower
-from syfr.keras_layers import Call, Head, KerasObject, convert, keras_class, refuse
-from syfr.operations import Operation, Weights
+from syfr.importing.folding import lower
+from syfr.importing.keras_layers import Call, Head, KerasObject, convert, keras_class, refuse
+from syfr.importing.operations import Operation, Weights
 from syfr.program import MAX_INPUT, Linear, Program, Shape
 from syfr.ring.fixedpoint import Precision
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from syfr.arguments import flag_argument, seconds_argument, text_argument
-from syfr.client import Client, Floats
-from syfr.cluster import TFECluster, cluster_argument
 from syfr.directories import split_address
 from syfr.errors import InputTypeError, NotConnectedError
-from syfr.tasks import Task
+from syfr.face.arguments import flag_argument, seconds_argument, text_argument
+from syfr.face.client import Client, Floats
+from syfr.face.cluster import TFECluster, cluster_argument
+from syfr.face.tasks import Task
 
 
 class TFEWorker:

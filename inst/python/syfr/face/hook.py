@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from syfr import owner
-from syfr.cluster import cluster_argument
 from syfr.errors import InputTypeError
-from syfr.progress import show
+from syfr.face import owner
+from syfr.face.cluster import cluster_argument
+from syfr.face.progress import show
 
 
 class KerasHook:

@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 
 from syfr.errors import UnsupportedLayerError, ValueRangeError
-from syfr.operations import (
+from syfr.importing.operations import (
     Affine,
     Floats,
     NewShape,

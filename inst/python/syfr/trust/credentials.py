@@ -27,8 +27,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from .authority import AUTHORITY_DAYS, Authority
-from .directories import (
+from syfr.directories import (
     cache_directory,
     cluster_directory,
     data_directory,
@@ -37,8 +36,9 @@ from .directories import (
     split_address,
     write_private,
 )
-from .errors import CredentialsError
-from .identity import (
+from syfr.errors import CredentialsError
+from syfr.trust.authority import AUTHORITY_DAYS, Authority
+from syfr.trust.identity import (
     ALPN,
     ROLES,
     SERVERS,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from syfr.errors import RangeCheckError
-from syfr.operations import Floats, Weights
+from syfr.importing.operations import Floats, Weights
 from syfr.program import Geometry, Linear, Program
 from syfr.ring.fixedpoint import Precision
 

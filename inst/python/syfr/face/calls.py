@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from syfr.errors import SyfrError
-from syfr.tasks import Task
+from syfr.face.tasks import Task
 
 
 def attempt(function: Callable[..., Any], *args: Any, **kwargs: Any) -> dict[str, Any]:

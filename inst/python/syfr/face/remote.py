@@ -13,7 +13,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from syfr.dialling import dial
 from syfr.errors import (
     ClosedError,
     CredentialsError,
@@ -23,9 +22,10 @@ from syfr.errors import (
     UnreachableError,
     error_classes,
 )
-from syfr.identity import Bundle
+from syfr.face.dialling import dial
+from syfr.face.tasks import Steps, Wait
 from syfr.link import Connection, Frame, Limits
-from syfr.tasks import Steps, Wait
+from syfr.trust.identity import Bundle
 
 LIMITS = Limits(header=1 << 24, body=1 << 28, unsent=1 << 32)
 LONGEST_MESSAGE = 1000

@@ -12,16 +12,16 @@ import weakref
 from collections.abc import Mapping
 from typing import Any
 
-from syfr.arguments import count_argument, flag_argument, range_argument, seconds_argument, text_argument
-from syfr.bounds import check_ranges
-from syfr.cluster import TFECluster
 from syfr.errors import InputTypeError, NotSharedError
-from syfr.identity import SERVERS
-from syfr.keras_import import Imported, import_model
+from syfr.face.arguments import count_argument, flag_argument, range_argument, seconds_argument, text_argument
+from syfr.face.cluster import TFECluster
+from syfr.face.tasks import Emit, Steps, Task, pause
+from syfr.importing.bounds import check_ranges
+from syfr.importing.keras_import import Imported, import_model
 from syfr.program import Program
 from syfr.protocol import sharing as shares
 from syfr.protocol.sharing import ModelShare
-from syfr.tasks import Emit, Steps, Task, pause
+from syfr.trust.identity import SERVERS
 
 SHARE_SECONDS = 300.0
 CALL_SECONDS = 60.0

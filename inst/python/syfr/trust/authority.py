@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from .directories import write_private
-from .identity import SERVERS, Identity, check_private, now, read_certificate, read_key
+from syfr.directories import write_private
+from syfr.trust.identity import SERVERS, Identity, check_private, now, read_certificate, read_key
 
 AUTHORITY_DAYS = 3650
 # Clocks differ: what is made now is valid from yesterday on.

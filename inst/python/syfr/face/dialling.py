@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 from syfr.directories import split_address
-from syfr.tasks import Steps, Wait
+from syfr.face.tasks import Steps, Wait
 
 LOOK_UP_TURN = 0.01
 

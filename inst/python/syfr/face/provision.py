@@ -12,14 +12,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from syfr import credentials
-from syfr.arguments import count_argument, flag_argument, path_argument, text_argument
 from syfr.directories import replace_private
 from syfr.errors import CredentialsError, InputTypeError
+from syfr.face.arguments import count_argument, flag_argument, path_argument, text_argument
+from syfr.face.managed import player_command
+from syfr.face.starting import CONFIG
 from syfr.hosts import complete_addresses
-from syfr.identity import SERVERS, Bundle, Identity, now, read_revoked
-from syfr.managed import player_command
-from syfr.starting import CONFIG
+from syfr.trust import credentials
+from syfr.trust.identity import SERVERS, Bundle, Identity, now, read_revoked
 
 NOTE = "README.txt"
 WORKER_NOTE = """\

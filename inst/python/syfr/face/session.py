@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syfr.errors import DeadlineError, ProtocolError, SyfrError
-from syfr.identity import SERVERS
+from syfr.face.remote import Remote
+from syfr.face.tasks import Steps, Wait, together
 from syfr.link import Frame
 from syfr.program import Program
 from syfr.protocol import output, sharing
-from syfr.remote import Remote
 from syfr.ring.fixedpoint import Words
 from syfr.ring.packing import pack_elements
-from syfr.tasks import Steps, Wait, together
+from syfr.trust.identity import SERVERS
 
 ANSWERING = SERVERS[:2]
 """server0 and server1 take masked inputs and give the two parts of an answer."""

@@ -10,17 +10,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from syfr.arguments import path_argument, seconds_argument
-from syfr.credentials import Credentials, create_credentials, ensure_credentials
 from syfr.directories import cluster_directory, split_address
 from syfr.errors import CredentialsError, InputTypeError, SyfrError
+from syfr.face.arguments import path_argument, seconds_argument
+from syfr.face.managed import ManagedWorker
+from syfr.face.progress import show
+from syfr.face.remote import Arrays, Remote
+from syfr.face.starting import CONFIG, Start, explaining, run_directory, write_config
+from syfr.face.tasks import Emit, Steps, Task, together
 from syfr.hosts import complete_addresses, free_ports, is_local
-from syfr.identity import SERVERS, Bundle
-from syfr.managed import ManagedWorker
-from syfr.progress import show
-from syfr.remote import Arrays, Remote
-from syfr.starting import CONFIG, Start, explaining, run_directory, write_config
-from syfr.tasks import Emit, Steps, Task, together
+from syfr.trust.credentials import Credentials, create_credentials, ensure_credentials
+from syfr.trust.identity import SERVERS, Bundle
 
 STATUS_SECONDS = 5.0
 START_SECONDS = 60.0

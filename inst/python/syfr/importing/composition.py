@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from syfr.operations import Affine, Floats, input_channels
+from syfr.importing.operations import Affine, Floats, input_channels
 from syfr.program import Geometry, Shape
 
 Indices = NDArray[np.intp]

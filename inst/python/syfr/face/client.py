@@ -12,14 +12,6 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from syfr.arguments import (
-    Batch,
-    array_argument,
-    batch_shape_argument,
-    path_argument,
-    seconds_argument,
-    text_argument,
-)
 from syfr.errors import (
     CredentialsError,
     NotConnectedError,
@@ -28,13 +20,21 @@ from syfr.errors import (
     ShapeError,
     SyfrError,
 )
-from syfr.identity import SERVERS, Bundle
+from syfr.face.arguments import (
+    Batch,
+    array_argument,
+    batch_shape_argument,
+    path_argument,
+    seconds_argument,
+    text_argument,
+)
+from syfr.face.remote import Remote
+from syfr.face.session import ANSWERING, Pending, Session
+from syfr.face.tasks import Emit, Steps, Task, together
 from syfr.program import Program
 from syfr.protocol import lift, relu, truncation
-from syfr.remote import Remote
 from syfr.ring.fixedpoint import WIRE_BYTES
-from syfr.session import ANSWERING, Pending, Session
-from syfr.tasks import Emit, Steps, Task, together
+from syfr.trust.identity import SERVERS, Bundle
 
 QUERY_ROWS = 256
 QUERY_BYTES = 64 << 20

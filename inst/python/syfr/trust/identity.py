@@ -19,7 +19,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
-from .errors import CredentialsError
+from syfr.errors import CredentialsError
 
 SERVERS = ("server0", "server1", "server2")
 ROLES = (*SERVERS, "owner", "client")

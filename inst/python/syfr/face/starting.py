@@ -24,11 +24,11 @@ from syfr.errors import (
     SyfrError,
     UnreachableError,
 )
+from syfr.face.managed import ManagedWorker, player_command, python_executable
+from syfr.face.remote import Remote
+from syfr.face.tasks import Emit, Steps, pause, together
 from syfr.hosts import is_local
-from syfr.identity import Bundle
-from syfr.managed import ManagedWorker, player_command, python_executable
-from syfr.remote import Remote
-from syfr.tasks import Emit, Steps, pause, together
+from syfr.trust.identity import Bundle
 
 PROBE_SECONDS = 10.0
 """A worker that runs answers within this time; who does not is taken for another program."""

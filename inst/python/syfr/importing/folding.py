@@ -13,9 +13,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from syfr.composition import compose, plan
 from syfr.errors import UnsupportedLayerError
-from syfr.operations import (
+from syfr.importing.composition import compose, plan
+from syfr.importing.operations import (
     Affine,
     NewShape,
     Operation,

@@ -21,7 +21,7 @@ from typing import IO, Any
 
 import syfr
 from syfr.errors import DeadlineError, SyfrError, WorkerError, error_classes
-from syfr.tasks import Steps, pause
+from syfr.face.tasks import Steps, pause
 
 LOOK_AGAIN = 0.01
 GRACE = 5.0

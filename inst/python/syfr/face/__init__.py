@@ -1,0 +1,1 @@
+"""What owners and clients call: clusters, sharing, serving, queries, as long work in short steps."""
