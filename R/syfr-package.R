@@ -35,6 +35,9 @@
 #' @keywords internal
 "_PACKAGE"
 
+# The name of the operator, in a method of a group.
+utils::globalVariables(".Generic")
+
 # What the session knows: the Python modules, once they are loaded, and the clusters that it has started.
 the <- new.env(parent = emptyenv())
 
