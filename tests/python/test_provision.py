@@ -20,7 +20,7 @@ from syfr.errors import CredentialsError, InputTypeError, SyfrError
 from syfr.face import provision
 from syfr.face.client import Client as FaceClient
 from syfr.trust.identity import Bundle, now
-from workers import DEADLINE, SERVERS, Client, Cluster, Owner, Wire, free_address, perceptron
+from workers import DEADLINE, SERVERS, Client, Cluster, Owner, Wire, perceptron
 
 ADDRESSES = ["alice.example:4000", "bob.example", "[2001:db8::1]"]
 PLACES = {"server0": "owner", "owner": "owner", "server1": "client", "ann": "client", "server2": "dealer", "eve": "eve"}
@@ -31,7 +31,7 @@ class Hosts(Cluster):
     """Three hosts on one machine: a directory each, which has only the folders that were handed to its user."""
 
     def __post_init__(self) -> None:
-        self.hosts = {name: free_address() for name in SERVERS}
+        self.hosts = self.reserve()
         self.made = self.directory / "made"
         provision.create(self.made, self.hosts, ["ann"])
         for name in (*SERVERS, "owner", "ann"):

@@ -448,5 +448,6 @@ def test_no_error_of_the_player_tells_the_key(tmp_path: Path) -> None:
     (directory / "state.key").chmod(0o600)
     process = cluster._launch("server0")
     said, _ = process.communicate(timeout=DEADLINE)
+    cluster.stop()
     assert json.loads(said)["error"] == "credentials"
     assert b"secret" not in said

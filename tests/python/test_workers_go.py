@@ -9,11 +9,9 @@ import subprocess
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 from client_process import in_another_process
 from cluster_processes import START, described, exists, pids, running, wait_until
-from numpy.typing import NDArray
 from small_model import IN, OUT, WAIT, images, small
 from syfr.errors import (
     ClosedError,
@@ -65,20 +63,8 @@ def test_a_worker_that_hangs_during_a_query(home: Path) -> None:
             assert time.monotonic() - began < WAIT
         finally:
             os.kill(processes[0], signal.SIGCONT)
-        assert answer_again(client).shape == (1, 4)
+        assert client.querying(images(1)).wait(WAIT).shape == (1, 4)
         client.disconnect()
-
-
-def answer_again(client: Client) -> NDArray[np.float64]:
-    """An answer once the worker is back; connections that it had waiting when it stood still may end before."""
-    stop = time.monotonic() + WAIT
-    while True:
-        try:
-            return client.querying(images(1)).wait(WAIT)
-        except ClosedError:
-            if time.monotonic() > stop:
-                raise
-            time.sleep(0.2)
 
 
 def test_workers_serve_without_the_owner(home: Path, child_env: dict[str, str]) -> None:

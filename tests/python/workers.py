@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from syfr.errors import DeadlineError, SyfrError, error_classes
+from syfr.hosts import join_address
 from syfr.link import Connection, Frame, Limits
 from syfr.program import Geometry, Linear, Program, Reshape, Step
 from syfr.protocol import output, sharing
@@ -123,11 +124,21 @@ def digits(seed: int = 3) -> Model:
 # ---- the workers ----
 
 
-def free_address() -> str:
-    """An address on loopback that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+@dataclass
+class Reserved:
+    """An address of loopback that no other test is given; a worker, which asks to reuse addresses, can listen there."""
+
+    host: str = "127.0.0.1"
+
+    def __post_init__(self) -> None:
+        self._socket = socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._socket.bind((self.host, 0))
+        self.address = join_address(self.host, self._socket.getsockname()[1])
+
+    def close(self) -> None:
+        """Give it up."""
+        self._socket.close()
 
 
 @dataclass
@@ -137,12 +148,18 @@ class Cluster:
     directory: Path
     patches: Mapping[str, str] = field(default_factory=dict)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    reserved: list[Reserved] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.hosts = {name: free_address() for name in SERVERS}
+        self.hosts = self.reserve()
         self.credentials = create_credentials(self.directory / "credentials", self.hosts, ["client", "mallory"])
         self.config = self.directory / "cluster.json"
         self.config.write_text(json.dumps(self.hosts))
+
+    def reserve(self, host: str = "127.0.0.1") -> dict[str, str]:
+        """Addresses by worker, kept from others until the cluster stops."""
+        self.reserved = [Reserved(host) for _ in SERVERS]
+        return {name: reserved.address for name, reserved in zip(SERVERS, self.reserved, strict=True)}
 
     def bundle(self, name: str) -> Bundle:
         """The credentials of a party."""
@@ -199,6 +216,8 @@ class Cluster:
         for name in list(self.processes):
             self.processes[name].kill()
             self._reap(name)
+        for reserved in self.reserved:
+            reserved.close()
 
     def owner(self) -> Owner:
         """The owner, connected."""

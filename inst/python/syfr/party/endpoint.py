@@ -74,6 +74,8 @@ class Endpoint:
         try:
             self.connection.send(frame)
         except SyfrError as error:
+            # Its number is free for the next connection, which must not find the loop still waiting for this one.
+            self._unwatch()
             # Not at once: who sends may be in the midst of what ends with the connection.
             self._reactor.after(0, functools.partial(self._end, error))
             return
@@ -114,9 +116,13 @@ class Endpoint:
 
     def _watch(self) -> None:
         wanted = self.connection.wants_write
-        if not self._over and wanted != self._writing:
+        if not self.connection.closed and wanted != self._writing:
             self._writing = wanted
             self._reactor.watch(self, read=True, write=wanted)
+
+    def _unwatch(self) -> None:
+        with contextlib.suppress(KeyError, ValueError):
+            self._reactor.watch(self, read=False, write=False)
 
     def _handshake_too_slow(self) -> None:
         self._end(SyfrError("The TLS handshake took too long."))
@@ -131,8 +137,7 @@ class Endpoint:
         if not self._over:
             self._over = True
             self._deadline.cancel()
-            with contextlib.suppress(KeyError, ValueError):
-                self._reactor.watch(self, read=False, write=False)
+            self._unwatch()
             self.connection.close()
 
 
@@ -157,9 +162,11 @@ class Listener:
 
     def ready(self, readable: bool, writable: bool) -> None:
         """The loop's call: accept what waits."""
-        with contextlib.suppress(OSError):
+        try:
             accepted, _ = self._socket.accept()
-            self._accepted(accepted)
+        except OSError:  # it has gone again, or there is no descriptor left
+            return
+        self._accepted(accepted)
 
     def close(self) -> None:
         """Stop listening."""
