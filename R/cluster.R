@@ -124,8 +124,9 @@ keep_running <- function(python) {
   if (!any(known)) the$clusters <- c(the$clusters, list(python))
 }
 
-# Python's own clean-up does not run when R ends.
+# Python's own clean-up does not run when R ends; newer versions of reticulate run it, and have ended Python by now.
 end_clusters <- function(the) {
+  if (!reticulate::py_available()) return(invisible())
   for (python in the$clusters) if (is_alive(python)) python$end()
 }
 

@@ -14,13 +14,17 @@
 #'
 #' @param method `"virtualenv"`, `"conda"`, or `"auto"`: a conda environment that has this name already, else a
 #'   virtual environment.
-#' @param envname Name or path of the environment. It is made if it does not exist.
+#' @param envname Name or path of the environment. It is made if it does not exist. Sessions find the environment
+#'   `"r-syfr"` of method `"virtualenv"` by themselves; for another, the last line printed says what to call.
 #' @param ... Passed on to [reticulate::py_install()].
 #' @param keras Whether to install Keras and TensorFlow, which only owners of models need.
 #' @param python_version The version of Python for a new environment, such as `"3.11"`; `NULL` for reticulate's
 #'   choice.
-#' @return `NULL`, invisibly. The last line printed says what to do next.
-#' @seealso [sy_config()]
+#' @return The path of the environment's Python, invisibly. The last line printed says what to do next.
+#' @section Errors:
+#' An error of class `syfr_error_python` when Python is missing or of another version, or when pip fails. An environment
+#' that was there before is left as pip left it; one that was made in vain because of its version is removed.
+#' @seealso [sy_config()], [sy_doctor()]
 #' @examples
 #' \dontrun{
 #' install_syfr()
@@ -32,35 +36,68 @@ install_syfr <- function(method = c("auto", "virtualenv", "conda"), envname = "r
   method <- install_method(match.arg(method), envname)
   files <- requirement_files(as_flag(keras, "keras"))
   call <- sys.call()
-  tryCatch(
+  python <- tryCatch(
     {
-      if (method == "virtualenv" && !reticulate::virtualenv_exists(envname)) {
-        # Without `packages`, reticulate would first install the newest NumPy.
-        reticulate::virtualenv_create(envname, version = python_version, packages = FALSE)
-      }
-      if (method == "virtualenv") search_libraries_of(reticulate::virtualenv_python(envname))
+      if (method == "virtualenv") make_virtualenv(envname, python_version, call)
       # pip reads the files itself: reticulate 1.28 takes the quotes out of a requirement, and with them its meaning.
       reticulate::py_install(
         numpy_requirement(),
         envname = envname, method = method, python_version = python_version, pip = TRUE,
         pip_options = c(rbind("-r", shQuote(files))), ...
       )
+      if (method == "conda") reticulate::conda_python(envname) else reticulate::virtualenv_python(envname)
     },
+    syfr_error = stop,
     error = function(e) {
       stop_syfr("python", call = call, sprintf(
-        "The Python packages could not be installed (%s). Look above at what pip says; Python 3.10 to 3.13 is needed.",
-        conditionMessage(e)
+        "The Python packages could not be installed (%s). See what pip says above; Python %s with venv is needed.",
+        one_line(conditionMessage(e)), python_range
       ))
     }
   )
-  cli::cli_alert_success("syfr's Python packages are in {.val {envname}}. Restart R and call {.code library(syfr)}.")
-  invisible()
+  if (!can_import(python, c("ssl", worker_modules))) {
+    stop_syfr("python", call = call, sprintf(
+      "What was installed in %s cannot be loaded. Look above at what pip and Python say, and install again.", envname
+    ))
+  }
+  cli::cli_alert_success("syfr's Python packages are in {.val {envname}}. {how_to_use(method, envname)}")
+  invisible(python)
 }
+
+python_range <- "3.10 to 3.13"
 
 install_method <- function(method, envname) {
   if (method != "auto") return(method)
   conda <- tryCatch(envname %in% reticulate::conda_list()$name, error = function(e) FALSE)
   if (conda) "conda" else "virtualenv"
+}
+
+# A virtual environment of a Python that will do, with nothing in it yet; one that exists is used as it is.
+make_virtualenv <- function(envname, python_version, call) {
+  exists <- reticulate::virtualenv_exists(envname)
+  # Without `packages`, reticulate would first install the newest NumPy.
+  if (!exists) reticulate::virtualenv_create(envname, version = python_version, packages = FALSE)
+  python <- reticulate::virtualenv_python(envname)
+  search_libraries_of(python, parent.frame())
+  version <- system2(python, c("-c", shQuote("import platform; print(platform.python_version())")), stdout = TRUE)
+  if (python_fits(version)) return(invisible())
+  if (!exists) reticulate::virtualenv_remove(envname, confirm = FALSE)
+  stop_syfr("python", call = call, sprintf(
+    "%s has Python %s. syfr needs %s: give python_version = \"3.11\", say%s.", envname, version, python_range,
+    if (exists) ", and another envname" else ""
+  ))
+}
+
+python_fits <- function(version) {
+  version <- numeric_version(sub("^([0-9]+[.][0-9]+).*$", "\\1", version))
+  version >= "3.10" && version <= "3.13"
+}
+
+# What a new session must do to use an environment.
+how_to_use <- function(method, envname) {
+  if (method == "virtualenv" && envname == default_environment) return("Restart R and call library(syfr).")
+  use <- if (method == "conda") "use_condaenv" else "use_virtualenv"
+  sprintf("Restart R and call reticulate::%s(\"%s\") before library(syfr).", use, envname)
 }
 
 #' Show what syfr uses

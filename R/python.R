@@ -25,13 +25,17 @@ bundle <- function(name) {
 # Import every module R calls, before any of them is waited for: an import that is interrupted can end R.
 # import_from_path() takes its path off sys.path again, so nothing else in that folder can be imported by chance.
 load_bundle <- function() {
+  started_before <- reticulate::py_available()
   modules <- suspendInterrupts(tryCatch(
     {
       # Reticulate looks for an environment that has the module imported first.
       reticulate::import("msgpack")
       package <- reticulate::import_from_path("syfr", path = python_path())
       check_ours(package)
-      names <- c("syfr.face.calls", "syfr.face.hook", "syfr.face.owner", "syfr.face.provision", "syfr.face.worker")
+      names <- c(
+        "syfr.directories", "syfr.face.calls", "syfr.face.hook", "syfr.face.owner", "syfr.face.provision",
+        "syfr.face.worker"
+      )
       modules <- lapply(stats::setNames(names, names), reticulate::import)
       # For the workers that Python starts: R sets LD_LIBRARY_PATH, and a Python that finds another libpython by it
       # cannot even import ssl.
@@ -42,7 +46,7 @@ load_bundle <- function() {
       c(list(syfr = package, attempt = calls$attempt, advance = calls$advance), modules)
     },
     syfr_error = stop,
-    error = function(e) stop_without_python(conditionMessage(e))
+    error = function(e) stop_without_python(conditionMessage(e), started_before)
   ))
   the$modules <- modules
 }
@@ -57,14 +61,31 @@ check_ours <- function(package) {
   ))
 }
 
-stop_without_python <- function(reason) {
+stop_without_python <- function(reason, started_before) {
   missing <- regmatches(reason, regexpr("No module named '[^']+'", reason))
   running <- if (reticulate::py_available()) sprintf(" in %s", reticulate::py_config()$python) else ""
   stop_syfr("python", call = NULL, sprintf(
-    "The Python packages that syfr needs cannot be loaded%s (%s). Call install_syfr(), then restart R.",
+    "The Python packages that syfr needs cannot be loaded%s (%s). %s",
     running,
-    if (length(missing) == 1) missing else trimws(reason)
+    if (length(missing) == 1) missing else one_line(reason),
+    python_remedy(started_before, is_installed())
   ))
+}
+
+# Messages of other packages may be long texts, with lines and full stops of their own.
+one_line <- function(text) sub("[.]$", "", gsub("[[:space:]]+", " ", trimws(text)))
+
+# What leads a session to a Python that has what syfr needs. It depends on why the session has the one it has: because
+# a variable names it, because something had started it before syfr was asked, or because there is no better one.
+python_remedy <- function(started_before, installed) {
+  named <- !Sys.getenv("RETICULATE_PYTHON") %in% c("", "managed")
+  paste0(
+    if (named) "The variable RETICULATE_PYTHON names this Python: unset it. ",
+    if (started_before && !named) "Python was started before syfr was loaded. ",
+    if (!installed) "Call install_syfr(), then restart R" else "Restart R",
+    if (started_before) " and call library(syfr) before anything else starts Python",
+    "."
+  )
 }
 
 # The directory of our Python's shared library; empty when it has none.
@@ -86,11 +107,30 @@ search_libraries_of <- function(python, envir = parent.frame()) {
 
 # Whether the examples of the help can run: there is a Python with what an owner needs. Starts none in this session.
 can_run <- function() {
-  python <- Sys.getenv("RETICULATE_PYTHON")
-  if (!nzchar(python)) {
-    python <- tryCatch(reticulate::virtualenv_python(default_environment), error = function(e) "")
-  }
-  if (!file.exists(python)) return(FALSE)
-  ask <- "from importlib.util import find_spec as f; print(all(map(f, ['numba', 'cryptography', 'msgpack', 'keras'])))"
-  identical(suppressWarnings(system2(python, c("-c", shQuote(ask)), stdout = TRUE, stderr = FALSE)), "True")
+  python <- Sys.getenv("RETICULATE_PYTHON", default_python())
+  file.exists(python) && has_modules(python, c(worker_modules, "keras"))
+}
+
+# The Python of the environment that install_syfr() makes; empty when there is none.
+default_python <- function() tryCatch(reticulate::virtualenv_python(default_environment), error = function(e) "")
+
+# Whether that environment has what clients and workers need.
+is_installed <- function() {
+  python <- default_python()
+  file.exists(python) && has_modules(python, worker_modules)
+}
+
+# What every worker and client loads.
+worker_modules <- c("numba", "cryptography", "msgpack")
+
+# Whether a Python, as a process of its own, finds these modules.
+has_modules <- function(python, names) {
+  ask <- "import sys; from importlib.util import find_spec; print(all(map(find_spec, sys.argv[1:])))"
+  said <- suppressWarnings(system2(python, c("-c", shQuote(ask), names), stdout = TRUE, stderr = FALSE))
+  identical(said, "True")
+}
+
+# Whether a Python, as a process of its own, can import these modules.
+can_import <- function(python, names) {
+  suppressWarnings(system2(python, c("-c", shQuote(paste("import", toString(names)))), stdout = FALSE)) == 0
 }

@@ -22,17 +22,41 @@ test_that("what pip is asked for fits the reticulate that is used", {
   expect_identical(install_method("auto", "no-conda-environment-of-this-name"), "virtualenv")
 })
 
+test_that("the last line of installing says what a new session must do", {
+  expect_identical(how_to_use("virtualenv", "r-syfr"), "Restart R and call library(syfr).")
+  expect_match(how_to_use("virtualenv", "~/clients"), "use_virtualenv(\"~/clients\")", fixed = TRUE)
+  expect_match(how_to_use("conda", "r-syfr"), "use_condaenv(\"r-syfr\")", fixed = TRUE)
+})
+
+test_that("versions of Python that will not do are told from those that will", {
+  expect_identical(
+    vapply(c("3.9.18", "3.10.0", "3.13.1", "3.14.0rc1", "2.7"), python_fits, NA, USE.NAMES = FALSE),
+    c(FALSE, TRUE, TRUE, FALSE, FALSE)
+  )
+})
+
+test_that("modules that a Python lacks are seen from outside", {
+  skip_without_python()
+  python <- reticulate::py_config()$python
+  search_libraries_of(python)
+  expect_true(has_modules(python, c("ssl", worker_modules)))
+  expect_false(has_modules(python, c("ssl", "no_such_module")))
+  expect_true(can_import(python, c("ssl", "json")))
+})
+
 test_that("a new environment is made, found by the next session, and runs workers", {
   skip_without_python()
   skip_if_not(identical(Sys.getenv("SYFR_SLOW_TESTS"), "true"), "Slow: set SYFR_SLOW_TESTS=true")
   local_deadline(600)
   # What would lead the new sessions to the Python of this one.
-  local_variables(WORKON_HOME = tempfile("environments"), RETICULATE_PYTHON = "", VIRTUAL_ENV = "")
+  environments <- tempfile("environments")
+  local_variables(WORKON_HOME = environments, RETICULATE_PYTHON = "", VIRTUAL_ENV = "")
   Sys.unsetenv(c("RETICULATE_PYTHON", "VIRTUAL_ENV"))
 
   installing <- r_session("syfr::install_syfr(keras = FALSE)")
   read_until(installing, "Python packages are in .*r-syfr", seconds = 500)
   expect_ends_well(installing)
+  expect_identical(list.files(environments), "r-syfr")
 
   using <- r_session(c(
     "library(syfr)",

@@ -125,3 +125,18 @@ test_that("a model that was saved and read again says that its session has gone"
   expect_output(print(lost), "of an R session that has ended")
   expect_error(sy_serve(lost), "Share it first", class = "syfr_error_not_shared")
 })
+
+test_that("what goes wrong when a saved model is loaded is printed, also by Rscript", {
+  skip_without_keras()
+  local_deadline(300)
+  broken <- tempfile(fileext = ".h5")
+  writeLines("this is no model", broken)
+  code <- sprintf("library(syfr); sy_share('%s', sy_cluster_local())", broken)
+  said <- suppressWarnings(system2(
+    file.path(R.home("bin"), "Rscript"), c("-e", shQuote(code)),
+    stdout = TRUE, stderr = TRUE, timeout = 120,
+    env = paste0("R_LIBS=", paste(.libPaths(), collapse = .Platform$path.sep))
+  ))
+  expect_match(said, "Python raised", all = FALSE)
+  expect_no_match(said, "TensorFlow|oneDNN|cuda")
+})

@@ -20,12 +20,25 @@ test_that("library() does not fail when Python runs already and lacks what is ne
   # The Python that the virtual environment was made from.
   bare <- normalizePath(reticulate::py_config()$python)
   skip_if(system2(bare, c("-c", shQuote("import msgpack")), stderr = FALSE) == 0, "That Python has msgpack too")
-  code <- "reticulate::py_config(); library(syfr); tryCatch(sy$TFEWorker, syfr_error_python = conditionMessage)"
+  code <- "reticulate::py_config(); library(syfr); tryCatch(sy$TFEWorker, syfr_error_python = conditionMessage);
+    found <- sy_doctor(); cat(found$subject[found$state == 'bad'], 'is bad')"
   said <- system2(
     file.path(R.home("bin"), "Rscript"), c("-e", shQuote(code)),
     stdout = TRUE, timeout = 60, env = paste0("RETICULATE_PYTHON=", bare)
   )
-  expect_match(paste(said, collapse = " "), "Call install_syfr\\(\\), then restart R", all = FALSE)
+  said <- paste(said, collapse = " ")
+  expect_match(said, "No module named 'msgpack'")
+  expect_match(said, "RETICULATE_PYTHON names this Python")
+  expect_match(said, "estart R and call library\\(syfr\\) before anything else starts Python")
+  expect_match(said, "Python is bad")
+})
+
+test_that("what is said when Python lacks something depends on how the session came to it", {
+  local_variables(RETICULATE_PYTHON = "/usr/bin/python3")
+  expect_match(python_remedy(FALSE, TRUE), "^The variable RETICULATE_PYTHON names this Python: unset it. Restart R[.]$")
+  local_variables(RETICULATE_PYTHON = "managed")
+  expect_identical(python_remedy(FALSE, FALSE), "Call install_syfr(), then restart R.")
+  expect_match(python_remedy(TRUE, TRUE), "^Python was started before syfr was loaded. Restart R and call library")
 })
 
 test_that("the module is ours", {

@@ -107,6 +107,27 @@ def listing(directory: object) -> list[Row]:
     ]
 
 
+def examine(directory: object) -> list[Row]:
+    """What is wrong with the credentials here: a row for each folder, with "name", "days_left" and "problem".
+
+    The problem is None when the folder can be used: key and certificate belong together, nobody else may read the key,
+    and the certificate has neither ended nor been revoked. The days are None when the certificate cannot be read.
+    """
+    place = _place(directory)
+    folders = [place] if (place / "certificate.pem").is_file() else sorted(place.glob("*/"))
+    return [_examined(folder) for folder in folders if folder.name not in ("authority", "run")]
+
+
+def _examined(folder: Path) -> Row:
+    days_left = None
+    try:
+        days_left = (Bundle.read(folder).not_after - now()).total_seconds() / 86_400
+        Bundle.load(folder)
+    except CredentialsError as error:
+        return {"name": folder.name, "days_left": days_left, "problem": str(error)}
+    return {"name": folder.name, "days_left": days_left, "problem": None}
+
+
 def _row_of(place: Path, name: str) -> Row:
     """The row of the certificate that a party was given last."""
     serial, ends = list(credentials.issued_certificates(place)[name].items())[-1]
