@@ -305,11 +305,16 @@ class Connection:
 
 
 def _keep_alive(sock: socket.socket) -> None:
-    """Notice within half a minute that the other host has vanished without a word."""
+    """Notice within a minute that the other host has vanished without a word, or takes nothing any more."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, seconds in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
+    for option, value in (
+        ("TCP_KEEPIDLE", 15),
+        ("TCP_KEEPINTVL", 5),
+        ("TCP_KEEPCNT", 3),
+        ("TCP_USER_TIMEOUT", 60_000),  # in milliseconds; for what was sent and is not acknowledged
+    ):
         if hasattr(socket, option):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), seconds)
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
 def _explain(error: ssl.SSLError) -> str:

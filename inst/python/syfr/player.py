@@ -75,8 +75,9 @@ class _Wakeup:
         return self._signals.fileno()
 
     def ready(self, readable: bool, writable: bool) -> None:
-        log.info("ends on a signal")
-        self._worker.stop()
+        self._signals.recv(100)
+        log.info("finishes what runs, and ends: it was sent a signal")
+        self._worker.leave()
 
 
 class _StandardInput:

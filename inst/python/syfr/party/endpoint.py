@@ -1,4 +1,4 @@
-"""Connections as the loop sees them: accepting, dialling, handshakes, frames in and out, and the end."""
+"""Connections as the loop sees them: accepting, handshakes, frames in and out, and the end."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Endpoint:
             # Its number is free for the next connection, which must not find the loop still waiting for this one.
             self._unwatch()
             # Not at once: who sends may be in the midst of what ends with the connection.
-            self._reactor.after(0, functools.partial(self._end, error))
+            self._reactor.after(0, functools.partial(self.end, error))
             return
         self._watch()
 
@@ -97,11 +97,11 @@ class Endpoint:
                         return
                     self._received(self, frame)
         except SyfrError as error:
-            self._end(error)
+            self.end(error)
             return
         except Exception as error:  # a fault of ours must not end the worker for everybody else
             log.exception("a frame of %s could not be handled", self.connection.identity)
-            self._end(error)
+            self.end(error)
             return
         self._watch()
 
@@ -125,9 +125,10 @@ class Endpoint:
             self._reactor.watch(self, read=False, write=False)
 
     def _handshake_too_slow(self) -> None:
-        self._end(SyfrError("The TLS handshake took too long."))
+        self.end(SyfrError("The TLS handshake took too long."))
 
-    def _end(self, reason: Exception) -> None:
+    def end(self, reason: Exception) -> None:
+        """End the connection for a reason of ours."""
         if not self._over:
             self.close()
             self._ended(self, reason)
@@ -192,42 +193,6 @@ def _listen(host: str, port: int, address: str) -> socket.socket:
             f"A worker cannot listen at {address}: {error.strerror}. Choose another address."
         ) from error
     return listening
-
-
-class Dialler:
-    """A TCP connection in the making; gives the connected socket, or the reason why there is none."""
-
-    def __init__(
-        self,
-        reactor: Reactor,
-        address: str,
-        connected: Callable[[socket.socket], None],
-        failed: Callable[[], None],
-    ) -> None:
-        self._reactor, self._connected, self._failed = reactor, connected, failed
-        host, port = split_address(address)
-        try:
-            family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-            self._socket = socket.socket(family, kind, protocol)
-        except OSError:
-            reactor.after(0, failed)
-            return
-        self._socket.setblocking(False)
-        self._socket.connect_ex(where)
-        reactor.watch(self, read=False, write=True)
-
-    def fileno(self) -> int:
-        """The descriptor."""
-        return self._socket.fileno()
-
-    def ready(self, readable: bool, writable: bool) -> None:
-        """The loop's call: connected, or refused."""
-        self._reactor.watch(self, read=False, write=False)
-        if self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            self._socket.close()
-            self._failed()
-        else:
-            self._connected(self._socket)
 
 
 def wrap(sock: socket.socket, context: Callable[[], ssl.SSLContext], server_side: bool) -> Connection | None:

@@ -2,10 +2,14 @@
 
 A worker dials the peers with lower numbers. On a new link each end sends 32 random bytes; the pair's key is derived
 from both halves. A link that breaks takes its keys with it, so no mask can be made again after a reconnect.
+
+A host that vanishes, or a network that is cut, says nothing: each end sends a ping every few seconds, and gives up a
+link over which nothing at all has come for some of them.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import socket
@@ -15,17 +19,25 @@ from typing import Any
 
 from syfr.errors import ClosedError, ProtocolError, WorkerError
 from syfr.link import Connection, Frame, Limits
-from syfr.party.endpoint import Dialler, Endpoint, wrap
+from syfr.party.dialler import Dialler
+from syfr.party.endpoint import Endpoint, wrap
 from syfr.party.reactor import Reactor
 from syfr.protocol.roles import SERVERS, Role
 from syfr.ring.streams import derive_key
 from syfr.trust.identity import Bundle, Identity
+
+log = logging.getLogger("syfr.party")
 
 HALF_BYTES = 32
 PINGS = 10
 """Round trips measured on a new link; the shortest counts, so that a busy processor is not taken for a long way."""
 
 FIRST_RETRY, LAST_RETRY = 0.02, 2.0
+
+BEAT_SECONDS = 4.0
+SILENT_BEATS = 4
+"""A link is given up after so many beats without a byte. Beats are counted, not seconds: a worker that was stopped
+itself has not listened meanwhile."""
 
 MAX_SESSIONS = 1 << 19
 """Session numbers that are remembered for a link's keys; then it is set up anew."""
@@ -63,6 +75,7 @@ class PeerLinks:
         self.keys: dict[Role, bytes] = {}
         self.round_trips: dict[Role, float] = {}
         self._pings: dict[Role, tuple[int, float]] = {}
+        self._reasons: dict[Role, str] = {}
         self._used: dict[Role, set[bytes]] = {peer: set() for peer in role.peers}
         self.traffic: dict[str, dict[str, int]] = {peer.label: {"sent": 0, "received": 0} for peer in role.peers}
 
@@ -81,10 +94,17 @@ class PeerLinks:
         """Peers without a link."""
         return [peer for peer in self._role.peers if not self.up(peer)]
 
+    def why_lost(self, peer: Role) -> str:
+        """What ended the last link to ``peer``."""
+        return self._reasons.get(peer, "the connection was closed")
+
     def require(self) -> None:
         """Raise WorkerError unless both links are up."""
         for peer in self.missing:
-            raise WorkerError(f"{self._role.label} has no link to {peer.label} yet. Try again when both are running.")
+            why = f"; the last one was lost: {self._reasons[peer]}" if peer in self._reasons else ""
+            raise WorkerError(
+                f"{self._role.label} has no link to {peer.label} yet{why}. Try again when both are running."
+            )
 
     def session_keys(self, number: bytes) -> Mapping[Role, bytes]:
         """The pairs' keys for a new session; raises ProtocolError when its number has served with one of them.
@@ -105,7 +125,7 @@ class PeerLinks:
         """Have a link with new keys in place of the old one."""
         endpoint = self._links[peer]
         endpoint.close()
-        self.lost(endpoint)
+        self.lost(endpoint, ClosedError("it gets new keys"))
         if peer < self._role:
             self._again(peer)
 
@@ -123,8 +143,8 @@ class PeerLinks:
                 endpoint.close()
                 self._again(peer)
 
-        def ended(endpoint: Endpoint, _: Exception) -> None:
-            self.lost(endpoint)
+        def ended(endpoint: Endpoint, reason: Exception) -> None:
+            self.lost(endpoint, reason)
             self._again(peer)
 
         def connected(sock: socket.socket) -> None:
@@ -152,10 +172,12 @@ class PeerLinks:
         old = self._links.get(peer)
         if old is not None:
             old.close()
+            self._reasons[peer] = "it has connected anew"
             self._forget(peer, old.connection)
         self._links[peer] = endpoint
         self._halves[peer] = os.urandom(HALF_BYTES)
         endpoint.send(Frame("link", {"half": self._halves[peer]}))
+        self._beat(peer, endpoint, -1, 0)
 
     def _peer(self, endpoint: Endpoint) -> Role:
         for role in SERVERS:
@@ -183,6 +205,8 @@ class PeerLinks:
         self._retry[peer] = FIRST_RETRY
         self.round_trips[peer] = math.inf
         self._ping(peer, PINGS)
+        self._reasons.pop(peer, None)
+        log.info("linked with %s", peer.label)
         self._changed(peer)
 
     def _ping(self, peer: Role, left: int) -> None:
@@ -198,10 +222,25 @@ class PeerLinks:
             self.round_trips[peer] = min(self.round_trips[peer], time.monotonic() - began)
             self._ping(peer, left - 1) if left > 1 else self._pings.pop(peer)
 
-    def lost(self, endpoint: Endpoint) -> None:
+    def _beat(self, peer: Role, endpoint: Endpoint, heard: int, silent: int) -> None:
+        """Ask for a sign of life, and look whether anything came since the last time."""
+        if self._links.get(peer) is not endpoint:
+            return
+        now = endpoint.connection.received
+        silent = silent + 1 if now == heard else 0
+        if silent >= SILENT_BEATS:
+            endpoint.end(ClosedError(f"nothing was heard of it for {SILENT_BEATS * BEAT_SECONDS:g} s"))
+            return
+        if self.up(peer) and heard >= 0:
+            self.send(peer, "ping", None)
+        self._reactor.after(BEAT_SECONDS, lambda: self._beat(peer, endpoint, now, silent))
+
+    def lost(self, endpoint: Endpoint, reason: Exception) -> None:
         """An adopted connection has ended: its keys are forgotten. The end that dialled dials again."""
         for peer, link in list(self._links.items()):
             if link is endpoint:
+                self._reasons[peer] = str(reason).rstrip(".")
+                log.warning("lost the link to %s: %s", peer.label, reason)
                 del self._links[peer]
                 self._forget(peer, endpoint.connection)
 

@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from syfr.errors import BusyError, ClosedError, DeadlineError, ProtocolError, SyfrError, error_classes
+from syfr.errors import ClosedError, DeadlineError, ProtocolError, SyfrError, error_classes
 from syfr.link import Frame
 from syfr.party import executor
 from syfr.party.fields import Fields, Place, text, whole
+from syfr.party.load import Load
 from syfr.party.peers import PeerLinks
 from syfr.party.reactor import Reactor
 from syfr.party.session import Query, Session
@@ -27,8 +28,6 @@ from syfr.ring.packing import unpack_elements
 QUERY_SECONDS = 60.0
 MAX_ROWS = 4096
 MAX_EARLY = MAX_ROWS
-MAX_WAITING = 1024
-"""Queries of all sessions that run or wait at a time; one more is refused, and nothing of it is kept."""
 
 Reply = Callable[[Session, Frame], None]
 Early = tuple[Role, Place, Sequence[object], Sequence[Array]]
@@ -57,7 +56,13 @@ class Queries:
     def __init__(self, role: Role, links: PeerLinks, reactor: Reactor, reply: Reply) -> None:
         self._role, self._links, self._reactor, self._reply = role, links, reactor, reply
         self._early: dict[tuple[bytes, int], list[Early]] = {}
-        self._running = 0
+        self._load = Load(role)
+        self.refusal: SyfrError | None = None
+
+    @property
+    def running(self) -> int:
+        """Queries that have begun here and not ended."""
+        return self._load.total
 
     # ---- from the client, at server0 and server1 ----
 
@@ -86,13 +91,21 @@ class Queries:
         return unpack_elements(arrays[0].reshape(-1), (place.rows, *program.input_shape))
 
     def _accept(self, session: Session, place: Place) -> Query:
-        if self._running >= MAX_WAITING and self._role is not DEALER:
-            session.accepted_until = max(session.accepted_until, place.stop)
-            raise BusyError(f"{self._role.label} has {MAX_WAITING} queries waiting, its most. Ask again later.")
+        if self._role is not DEALER:  # who hears of queries only from the other two
+            self._require_room(session, place)
         query = session.accept(place)
-        self._running += 1
+        self._load.begin(session.client.name, place.rows)
         query.deadline = self._reactor.after(QUERY_SECONDS, lambda: self._too_late(session, query))
         return query
+
+    def _require_room(self, session: Session, place: Place) -> None:
+        try:
+            if self.refusal is not None:
+                raise self.refusal
+            self._load.require_room(session.client.name, place.rows)
+        except SyfrError:
+            session.accepted_until = max(session.accepted_until, place.stop)  # these rows are not used any more
+            raise
 
     def begin_waiting(self, session: Session) -> None:
         """Begin the parts whose rows are prepared; ask the dealer for rows that are not."""
@@ -211,7 +224,7 @@ class Queries:
             return
         if query.done and session.queries.pop(query.place.start, None) is query:
             self._early.pop((session.number, query.place.start), None)
-            self._running -= 1
+            self._load.end(session.client.name, query.place.rows)
             query.end()
             session.model.serving.commit(query.claim)
             if self._role is not DEALER:
@@ -224,7 +237,7 @@ class Queries:
         """End a query: its client is told the reason, and so are the peers unless they know."""
         if session.queries.pop(query.place.start, None) is None:
             return
-        self._running -= 1
+        self._load.end(session.client.name, query.place.rows)
         query.end()
         session.model.serving.release(query.claim)
         self._early.pop((session.number, query.place.start), None)

@@ -6,6 +6,7 @@ no call returns a share of a weight or of anybody's value.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import time
@@ -16,6 +17,7 @@ from syfr.errors import NotConnectedError, ProtocolError, RefusedError, SyfrErro
 from syfr.link import Frame, Limits
 from syfr.party.endpoint import Endpoint, Listener, wrap
 from syfr.party.fields import LARGEST, Fields, fields_of, whole
+from syfr.party.leaving import Leaving
 from syfr.party.models import ModelStore
 from syfr.party.peers import PEER_LIMITS, PeerLinks
 from syfr.party.reactor import Reactor
@@ -26,9 +28,14 @@ from syfr.protocol.roles import SERVERS, Role
 from syfr.trust.identity import Bundle, Identity
 from syfr.version import __version__
 
+log = logging.getLogger("syfr.party")
+
 OWNER_LIMITS = Limits(header=1 << 22, body=(1 << 32) - 1)
 MAX_CONNECTIONS = 512
 """Accepted connections at a time, so that there are descriptors left for the links to the other workers."""
+
+MAX_OF_CLIENT = 256
+"""Connections of one client, so that none of them takes the place of all others."""
 
 CLIENT_LIMITS = Limits(header=1 << 12, body=1 << 28, unsent=1 << 28)
 
@@ -39,6 +46,7 @@ class Worker:
     Args:
         addresses: of all three workers.
         bundle: this worker's certificate and key.
+        listen: where it listens, if not at its address: behind a forwarded port, say.
         managed: whether a session started it and will end it.
         state: where shares are kept beyond the worker's end; None to keep none.
     """
@@ -50,6 +58,7 @@ class Worker:
         bundle: Bundle,
         managed: bool = False,
         state: StateDirectory | None = None,
+        listen: str | None = None,
     ) -> None:
         self.role = role
         self.managed = managed
@@ -60,6 +69,7 @@ class Worker:
         self._models = ModelStore(role, state)
         self._shares = Shares(self._models, role, self.links, self.reactor)
         self._sessions = Sessions(role, self.links, self.reactor)
+        self._leaving = Leaving(role, self.links, self.reactor, self._busy, self.stop)
         self._peer_frames: dict[str, Callable[[Role, Fields, Frame], None]] = {
             "share": self._shares.peer_digests,
             "opened": self._sessions.opened,
@@ -68,9 +78,11 @@ class Worker:
             "failed": self._sessions.failed,
             "began": self._sessions.began,
             "ended": self._sessions.ended,
+            "leaving": self._peer_leaves,
+            "finished": self._leaving.peer_finished,
         }
         self._endpoints: set[Endpoint] = set()
-        self.listener = Listener(self.reactor, addresses[role], self._accepted)
+        self.listener = Listener(self.reactor, listen or addresses[role], self._accepted)
         self._models.restore()  # once the address is ours: then so is the state directory
 
     def run(self) -> None:
@@ -81,6 +93,23 @@ class Worker:
     def stop(self) -> None:
         """End the loop; connections close with the process."""
         self.reactor.stop()
+
+    def leave(self) -> None:
+        """Finish what runs, refuse what is new, and end; at once when told again."""
+        if self._leaving.begun:
+            self.stop()
+            return
+        self.listener.close()
+        self._leaving.begin()
+        self._sessions.refuse(self._leaving.refusal)
+
+    def _peer_leaves(self, peer: Role, *_: object) -> None:
+        self._leaving.peer_leaves(peer)
+        self._sessions.refuse(self._leaving.refusal)
+
+    def _busy(self) -> bool:
+        unsent = any(endpoint.connection.wants_write for endpoint in self._endpoints if not endpoint.over)
+        return self._sessions.running > 0 or unsent
 
     # ---- connections ----
 
@@ -95,8 +124,14 @@ class Worker:
             self._endpoints.add(endpoint)
 
     def _opened(self, endpoint: Endpoint) -> None:
-        if _is_worker(endpoint.identity):
+        identity = endpoint.identity
+        if _is_worker(identity):
             self.links.adopt(endpoint)
+        elif identity.role == "client":
+            open_now = [one for one in self._endpoints if not one.over and one.connection.identity == identity]
+            if len(open_now) > MAX_OF_CLIENT:
+                log.warning("%s has more than %d connections; one is closed", identity, MAX_OF_CLIENT)
+                raise RefusedError(f"{identity} has {MAX_OF_CLIENT} connections already.")
 
     def _received(self, endpoint: Endpoint, frame: Frame) -> None:
         if _is_worker(endpoint.identity):
@@ -108,8 +143,8 @@ class Worker:
         else:
             raise ProtocolError(f"{endpoint.identity} sent a frame of the unknown kind '{frame.kind[:40]}'.")
 
-    def _ended(self, endpoint: Endpoint, _: Exception) -> None:
-        self.links.lost(endpoint)
+    def _ended(self, endpoint: Endpoint, reason: Exception) -> None:
+        self.links.lost(endpoint, reason)
         self._sessions.client_gone(endpoint)
 
     def _request(self, endpoint: Endpoint, frame: Frame) -> None:
@@ -154,6 +189,7 @@ class Worker:
 
     def share(self, _: Endpoint, fields: Fields, frame: Frame, done: Callable[..., None]) -> None:
         """Take a share; answered once the peers hold matching parts."""
+        self._leaving.require()
         self._shares.share(fields, frame, done)
 
     def serve(self, _: Endpoint, fields: Fields, *__: object) -> dict[str, Any]:
@@ -210,6 +246,7 @@ class Worker:
 
     def open(self, endpoint: Endpoint, fields: Fields, *_: object) -> dict[str, Any]:
         """Begin a session."""
+        self._leaving.require()
         self._sessions.open(endpoint, self._models.get(fields.get("model")), fields)
         return {}
 
@@ -223,7 +260,12 @@ class Worker:
     def _link_changed(self, peer: Role) -> None:
         """A new link has new keys: what was prepared under the old ones cannot be used."""
         self._shares.link_changed(peer)
-        lost = WorkerError(f"{self.role.label} lost its link to {peer.label}. Connect again.")
+        self._leaving.link_changed(peer)
+        self._sessions.refuse(self._leaving.refusal)
+        lost = WorkerError(
+            f"{self.role.label} lost its link to {peer.label} ({self.links.why_lost(peer)}). "
+            "Ask again; if this stays so, look whether both run and reach each other."
+        )
         self._sessions.end_where(lambda _: True, lost)
 
     def _from_peer(self, peer: Role, frame: Frame) -> None:

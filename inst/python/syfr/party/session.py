@@ -18,7 +18,7 @@ from syfr.party.reactor import Timer
 from syfr.party.serving import Claim
 from syfr.party.streams import PairKeys
 from syfr.protocol.channel import Array, Run
-from syfr.protocol.roles import DEALER, Role
+from syfr.protocol.roles import Role
 from syfr.protocol.sharing import input_mask
 from syfr.protocol.transcript import Transcript
 from syfr.ring.fixedpoint import Words
@@ -37,10 +37,6 @@ WINDOW_BYTES = 8 << 20
 
 BLOCK_BYTES = 2 << 20
 """Preprocessing is made in blocks of about this size: they fit the cache, and a query never waits long for one."""
-
-MAX_RUNNING = 256
-MAX_RUNNING_ROWS = 8192
-"""Queries, and rows of them, that one session may have under way."""
 
 SMALL_BLOCK = 4
 """Rows of a block for sessions that ask for a row at a time."""
@@ -140,10 +136,6 @@ class Session:
         if place.start != self.accepted_until:
             raise ProtocolError(f"Row {place.start} is not the next row of this session; each is taken once, in order.")
         self.accepted_until = place.stop
-        running = sum(query.place.rows for query in self.queries.values())
-        full = len(self.queries) >= MAX_RUNNING or running + place.rows > MAX_RUNNING_ROWS
-        if full and self.role is not DEALER:  # the dealer hears of queries only from the other two
-            raise ProtocolError("Too many queries of this session are under way. Collect answers before asking more.")
         claim = self.model.serving.reserve(self.client.name, self.requests(place.rows), place.rows)
         query = self.queries[place.start] = Query(place, claim)
         return query

@@ -24,6 +24,9 @@ LONG_ROUND_TRIP = 0.004
 """Seconds from which on the form of fewer delays is worth its bytes: 24 a value are as long on the way at 1 Gbit/s."""
 
 MAX_PER_CONNECTION = 16
+MAX_PER_CLIENT = 256
+"""Open sessions of one connection, and of all connections of one client."""
+
 MAX_UNCONFIRMED = 4096
 
 DISAGREE = "The workers were given different seeds, models or sizes for this session, or have different clients in it."
@@ -57,6 +60,15 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
+    @property
+    def running(self) -> int:
+        """Queries that have begun and not ended."""
+        return self._queries.running
+
+    def refuse(self, reason: SyfrError | None) -> None:
+        """Let no new query begin, for this reason; None lets them begin again."""
+        self._queries.refusal = reason
+
     # ---- the client's side ----
 
     def open(self, client: Endpoint, model: Model, fields: Fields) -> None:
@@ -66,6 +78,8 @@ class Sessions:
         seeds = seeds_of(fields.get("seeds"), 2 if self._role is DEALER else 1, SEED_BYTES)
         if sum(one is client for one in self._clients.values()) >= MAX_PER_CONNECTION:
             raise RefusedError("A connection has too many open sessions. Close one before opening another.")
+        if sum(one.client == client.identity for one in self._sessions.values()) >= MAX_PER_CLIENT:
+            raise RefusedError(f"{client.identity} has {MAX_PER_CLIENT} open sessions. Close some before opening more.")
         self._links.require()
         keys = PairKeys(self._links.session_keys(number), number)
         session = Session(number, client.identity, model, rows, seeds, keys, self._role)

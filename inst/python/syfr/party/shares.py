@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from syfr.errors import ProtocolError, SyfrError, WorkerError
+from syfr.errors import ClosedError, ProtocolError, SyfrError, WorkerError
 from syfr.link import Frame
 from syfr.party.fields import Fields, text
 from syfr.party.models import Model, ModelStore
@@ -43,6 +43,7 @@ class Shares:
         self._store, self._role, self._links, self._reactor = store, role, links, reactor
         self._waiting: dict[str, Waiting] = {}
         self._digests: dict[str, dict[Role, object]] = {}
+        self._young: set[str] = set()
 
     def share(self, fields: Fields, frame: Frame, done: Done) -> None:
         """Take an owner's share; ``done`` is called with None, or with the reason why it was not taken."""
@@ -53,8 +54,7 @@ class Shares:
         try:
             self._store.keep(fields, frame.arrays)
         except WorkerError:
-            for peer in self._role.peers:  # so that they need not wait for hashes
-                self._links.send(peer, "share", {"model": model.number, "digests": None})
+            self._tell_given_up(model.number, f"{self._role.label} could not keep its part")
             raise
         waiting = self._waiting[model.number] = Waiting(model, done)
         waiting.deadline = self._reactor.after(
@@ -81,12 +81,16 @@ class Shares:
         """The hashes of a peer's part."""
         number = text(fields.get("model"), "model")
         model = self._store.find(number)
+        if model is not None and fields.get("digests") is None:
+            self._given_up(model, peer)
+            return
         if model is not None:
             self._compare_again(model, peer, fields.get("digests"))
             return
         if len(self._digests) >= MAX_WAITING and number not in self._digests:
             self._digests.pop(next(iter(self._digests)))
-        self._digests.setdefault(number, {})[peer] = fields.get("digests")
+        found = fields.get("digests")
+        self._digests.setdefault(number, {})[peer] = text(fields.get("reason"), "reason") if found is None else found
         self._compare(number)
 
     def _compare_again(self, model: Model, peer: Role, digests: object) -> None:
@@ -102,8 +106,8 @@ class Shares:
             return
         model = waiting.model
         for peer, digests in self._digests.get(number, {}).items():
-            if digests is None:
-                self._fail(waiting, f"{peer.label} could not keep its part")
+            if isinstance(digests, str):
+                self._fail(waiting, digests, tell=False)
                 return
             if digests != model.digests_for(peer):
                 self._fail(waiting, f"{self._role.label} and {peer.label} were given parts that do not match")
@@ -112,6 +116,9 @@ class Shares:
         if model.ready:
             self._forget(number)
             self._store.add(model)
+            self._young.add(number)
+            self._reactor.after(SHARE_SECONDS, lambda: self._young.discard(number))
+            log.info("took its share of the model '%s' (%s)", model.name, number)
             waiting.done(None)
 
     def withdraw(self, number: object) -> None:
@@ -125,12 +132,29 @@ class Shares:
         for waiting in list(self._waiting.values()):
             self._fail(waiting, reason)
 
-    def _fail(self, waiting: Waiting, reason: str) -> None:
+    def _fail(self, waiting: Waiting, reason: str, tell: bool = True) -> None:
         if self._waiting.get(waiting.model.number) is waiting:
             self._forget(waiting.model.number)
             with contextlib.suppress(WorkerError):  # the owner is told the reason, and to share again
                 self._store.discard(waiting.model.number)
+            if tell:
+                self._tell_given_up(waiting.model.number, reason)
+            log.warning("did not take its share of the model '%s': %s", waiting.model.name, reason)
             waiting.done(ProtocolError(f"The model was not shared: {reason}. Share it again with all three workers."))
+
+    def _tell_given_up(self, number: str, reason: str) -> None:
+        """So that the peers need not wait for hashes, and keep no share that nobody will use."""
+        for peer in self._role.peers:
+            with contextlib.suppress(ClosedError):
+                self._links.send(peer, "share", {"model": number, "digests": None, "reason": reason})
+
+    def _given_up(self, model: Model, peer: Role) -> None:
+        """A peer did not take its part of what was taken here a moment ago: nobody can use it, so it goes."""
+        if model.number in self._young:
+            self._young.discard(model.number)
+            log.warning("%s did not take its part of the model '%s'; it is dropped", peer.label, model.name)
+            with contextlib.suppress(WorkerError):  # what cannot be deleted now is refused after a restart
+                self._store.drop(model.number)
 
     def _forget(self, number: str) -> None:
         waiting = self._waiting.pop(number, None)
