@@ -13,7 +13,6 @@ A :class:`Connection` never waits: it reads what is there and keeps what could n
 
 from __future__ import annotations
 
-import math
 import socket
 import ssl
 import struct
@@ -42,7 +41,11 @@ LARGEST_AXIS = 1 << 32
 READ_BYTES = 1 << 20
 """One call of :meth:`Connection.read` takes about so much: a fast sender must not keep the others waiting."""
 
-NOTHING = memoryview(b"")
+INBOX_BYTES = PREFIX.size + (1 << 14)
+"""A whole TLS record is read at a time: a small frame in one call."""
+
+ALIGNED = 16
+"""A body begins at such an address, so that its arrays need no copy."""
 
 HUNG_UP = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 HUNG_UP_MESSAGE = "The connection was closed during the TLS handshake."
@@ -77,8 +80,8 @@ class Frame:
         """As bytes of the wire."""
         specs = [[NAMES[array.dtype], array.shape] for array in self.arrays]
         header: bytes = msgpack.packb([self.kind, self.meta, specs], use_bin_type=True)
-        body = [np.ascontiguousarray(array).data.cast("B") if array.size else b"" for array in self.arrays]
-        total = sum(map(len, body))
+        body: list[Any] = [np.ascontiguousarray(array) for array in self.arrays if array.size]
+        total = sum([array.nbytes for array in body])
         if total >= 1 << 32:
             raise ProtocolError(f"A frame of {total} bytes is too large to be sent. Take fewer rows at a time.")
         return b"".join([PREFIX.pack(len(header), total), header, *body])
@@ -105,9 +108,13 @@ def _arrays(specs: Any, body: memoryview | bytearray) -> list[NDArray[Any]]:
     at = 0
     for name, shape in specs:
         dtype = DTYPES[name]
-        if len(shape) > 8 or not all(type(size) is int and 0 <= size <= LARGEST_AXIS for size in shape):
+        if len(shape) > 8:
             raise ProtocolError("A frame arrived with an array of impossible shape.")
-        count = math.prod(shape)
+        count = 1
+        for size in shape:
+            if type(size) is not int or not 0 <= size <= LARGEST_AXIS:
+                raise ProtocolError("A frame arrived with an array of impossible shape.")
+            count *= size
         stop = at + count * dtype.itemsize
         if stop > len(body):
             raise ProtocolError("A frame arrived with arrays longer than its body.")
@@ -151,11 +158,9 @@ class Connection:
         self._handshake_wants_write = False
         self._unsent: deque[memoryview] = deque()
         self._unsent_bytes = 0
-        self._prefix = memoryview(bytearray(PREFIX.size))
-        self._target = self._prefix
-        self._filled = 0
-        self._header = NOTHING
-        self._body_bytes = 0
+        self._inbox = memoryview(bytearray(INBOX_BYTES))
+        self._inbox_filled = 0
+        self._frame: _Incoming | None = None
 
     def __repr__(self) -> str:
         return f"Connection({self.identity or 'not yet known'}, closed={self.closed})"
@@ -208,11 +213,14 @@ class Connection:
 
     def send(self, frame: Frame) -> None:
         """Send a frame, or keep what does not fit the socket now. Raises ClosedError when it cannot be sent."""
+        self.send_encoded(frame.encode())
+
+    def send_encoded(self, data: bytes) -> None:
+        """The same for a frame that was encoded, as for one that goes to several."""
         if self.closed:
             raise ClosedError("The connection is closed.")
-        data = memoryview(frame.encode())
         self.sent += len(data)
-        self._unsent.append(data)
+        self._unsent.append(memoryview(data))
         self._unsent_bytes += len(data)
         if self._unsent_bytes > self.limits.unsent and self.open:
             self.close()
@@ -249,14 +257,19 @@ class Connection:
         enough = self.received + READ_BYTES
         try:
             while True:
-                count = self._sock.recv_into(self._target[self._filled : self._filled + READ_BYTES])
+                frame = self._frame
+                target = self._inbox[self._inbox_filled :] if frame is None else frame.missing()
+                count = self._sock.recv_into(target)
                 if not count:
                     return self._ended(frames, ClosedError("The connection was closed by the other end."))
-                self._filled += count
                 self.received += count
-                if self._filled == len(self._target):
-                    self._next_part(frames)
-                between = self._target is self._prefix and not self._filled
+                if frame is None:
+                    self._inbox_filled += count
+                    self._open_inbox(frames)
+                elif frame.fill(count):
+                    self._frame = None
+                    frames.append(frame.decode())
+                between = self._frame is None and not self._inbox_filled
                 if (between or self.received >= enough) and not self._sock.pending():
                     return frames
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -275,33 +288,63 @@ class Connection:
         self.close()
         raise reason from cause
 
-    def _next_part(self, frames: list[Frame]) -> None:
-        """The target is full: it was the prefix, the header, or the body."""
-        self._filled = 0
-        if self._target is self._prefix:
-            header, body = PREFIX.unpack(self._prefix)
+    def _open_inbox(self, frames: list[Frame]) -> None:
+        """Take the frames out of what was read; one that is not whole goes on by itself."""
+        inbox, end, at = self._inbox, self._inbox_filled, 0
+        while self._frame is None and end - at >= PREFIX.size:
+            header, body = PREFIX.unpack_from(inbox, at)
             if not 0 < header <= self.limits.header or body > self.limits.body:
-                raise ProtocolError(f"A frame of {header} + {body} bytes arrived, more than this connection may send.")
-            self._header = self._target = memoryview(bytearray(header))
-            self._body_bytes = body
-        elif self._target is self._header and self._body_bytes:
-            # Not filled with zeros: what is announced and never sent takes no memory.
-            self._target = np.empty(self._body_bytes, np.uint8).data
-        else:
-            complete = self._header, self._target if self._body_bytes else NOTHING
-            self._forget_frame()
-            frames.append(decode(*complete))
-
-    def _forget_frame(self) -> None:
-        self._target, self._header = self._prefix, NOTHING
+                raise ProtocolError(
+                    f"A frame of {header} + {body} bytes arrived, more than this connection may send."
+                )
+            at += PREFIX.size
+            frame = _Incoming(header, body)
+            here = min(header + body, end - at)
+            if frame.take(inbox[at : at + here]):
+                frames.append(frame.decode())
+            else:
+                self._frame = frame
+            at += here
+        self._inbox_filled = end - at
+        inbox[: end - at] = inbox[at:end]
 
     def close(self) -> None:
         """Close without waiting; what was kept is lost."""
         if not self.closed:
             self.closed = True
             self._unsent.clear()
-            self._forget_frame()
+            self._frame, self._inbox_filled = None, 0
             self._sock.close()
+
+
+class _Incoming:
+    """A frame that arrives in pieces: header and body in one buffer, the body aligned."""
+
+    def __init__(self, header: int, body: int) -> None:
+        before = -header % ALIGNED
+        self._body = before + header
+        # Not filled with zeros: what is announced and never sent takes no memory.
+        self._buffer = np.empty(self._body + body, np.uint8).data
+        self._header = before
+        self._filled = before
+
+    def take(self, piece: memoryview) -> bool:
+        """Copy a piece in; whether the frame is whole."""
+        self._buffer[self._filled : self._filled + len(piece)] = piece
+        return self.fill(len(piece))
+
+    def missing(self) -> memoryview:
+        """Where the next bytes go, so many at most as are read at a time."""
+        return self._buffer[self._filled : self._filled + READ_BYTES]
+
+    def fill(self, count: int) -> bool:
+        """So many bytes were put there; whether the frame is whole."""
+        self._filled += count
+        return self._filled == len(self._buffer)
+
+    def decode(self) -> Frame:
+        """The whole frame."""
+        return decode(self._buffer[self._header : self._body], self._buffer[self._body :])
 
 
 def _keep_alive(sock: socket.socket) -> None:
