@@ -79,6 +79,31 @@ def test_the_loop_waits_when_there_is_no_idle_work() -> None:
     assert 5 <= called[0] <= 7
 
 
+def test_the_loop_stays_awake_for_what_follows_and_only_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("syfr.party.reactor.AWAKE_SECONDS", 0.01)
+    reactor = Reactor(lambda: False)
+    here, there = socket.socketpair()
+    watcher = Watcher(reactor, here)
+    turns = [0]
+
+    def others_run() -> None:
+        turns[0] += 1
+        if turns[0] == 1:
+            there.send(b"y")
+
+    monkeypatch.setattr("syfr.party.reactor._let_others_run", others_run)
+    run(reactor)
+    assert (watcher.told, turns[0]) == (0, 0)
+    reactor = Reactor(lambda: False)
+    watcher = Watcher(reactor, here)
+    there.send(b"x")
+    run(reactor)
+    assert watcher.told == 2
+    assert turns[0] > 1
+    here.close()
+    there.close()
+
+
 def test_a_timer_set_by_a_timer_waits_for_the_connections() -> None:
     """Work that goes on by timers in small pieces keeps nobody waiting."""
     reactor = Reactor(lambda: False)
