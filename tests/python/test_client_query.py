@@ -96,6 +96,19 @@ def test_a_row_is_masked_once(fakes: Workers) -> None:
     assert len(np.unique(rows, axis=0)) == 6
 
 
+def test_masks_made_ahead_are_those_of_their_rows(fakes: Workers) -> None:
+    client, workers = connected(fakes)
+    sizes = (1, 1, 3, 3, 1)
+    for rows in sizes:
+        client.querying(np.repeat(X, rows, 0)).wait(20)
+    seeds = frames(workers["server2"], "open")[0].meta["seeds"]
+    for frame, rows in zip(frames(workers["server1"], "query"), sizes, strict=True):
+        encoded = PROGRAM.precision.encode(np.repeat(X, rows, 0))
+        masked = sharing.mask_input(encoded, (seeds[0], seeds[1]), frame.meta["start"])
+        received = unpack_elements(frame.arrays[0].reshape(-1), masked.shape)
+        np.testing.assert_array_equal(received, masked & np.uint64((1 << 48) - 1))
+
+
 def test_the_view_of_the_workers(fakes: Workers) -> None:
     client, workers = connected(fakes)
     client.querying(X).wait(20)

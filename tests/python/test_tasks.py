@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 from syfr.errors import ClosedError, DeadlineError, ShapeError
-from syfr.face.tasks import Emit, Steps, Task, Wait, pause, together
+from syfr.face.tasks import Emit, Steps, Task, Wait, pause, ready, together
 
 pytestmark = pytest.mark.timeout(20)
 
@@ -88,6 +88,17 @@ def test_a_closed_channel_ends_the_wait(ends: tuple[End, End]) -> None:
 def test_a_channel_that_wants_to_write_is_waited_for(ends: tuple[End, End]) -> None:
     assert Wait([ends[0]]).over(time.monotonic()) is False
     assert Wait([End(ends[1].sock, wants_write=True)]).over(time.monotonic() + LONG) is True
+
+
+def test_channels_that_need_a_look(ends: tuple[End, End]) -> None:
+    here, there = ends
+    assert ready([here, there]) == []
+    there.sock.send(b"x")
+    assert ready([here, there]) == [here]
+    there.wants_write = True
+    assert ready([here, there]) == [here, there]
+    here.sock.close()
+    assert ready([here]) == [here]
 
 
 def test_what_was_read_for_another_task_is_found(ends: tuple[End, End]) -> None:

@@ -158,8 +158,12 @@ class Remote:
 
     def send(self, frame: Frame) -> None:
         """Send a frame, or keep what the socket does not take now."""
+        self.send_encoded(frame.encode())
+
+    def send_encoded(self, data: bytes) -> None:
+        """The same for a frame that was encoded."""
         try:
-            self._connected().send(frame)
+            self._connected().send_encoded(data)
         except SyfrError as error:
             raise self._lost(error) from error
 

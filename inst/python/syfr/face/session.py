@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from syfr.errors import DeadlineError, ProtocolError, SyfrError
 from syfr.face.remote import Remote
-from syfr.face.tasks import Steps, Wait, together
+from syfr.face.tasks import Steps, Wait, ready, together
 from syfr.link import Frame
 from syfr.program import Program
 from syfr.protocol import output, sharing
@@ -29,6 +29,9 @@ ANSWERING = SERVERS[:2]
 """server0 and server1 take masked inputs and give the two parts of an answer."""
 
 SESSION_BYTES = 16
+
+MASKED_AHEAD = 1 << 17
+"""The mask of a next query of so many elements at most is made while the workers compute on this one."""
 
 
 @dataclass
@@ -70,6 +73,8 @@ class Session:
         self._model, self._rows = model, rows
         self._number = os.urandom(SESSION_BYTES)
         self._seeds = sharing.fresh_seeds()
+        self._masks = [sharing.InputMask(seed, program.input_shape) for seed in self._seeds]
+        self._ahead: tuple[int, Words] | None = None
         self._next_row = 0
         self._pending: dict[int, Pending] = {}
         for role, remote in self.remotes.items():
@@ -102,8 +107,8 @@ class Session:
         )
 
     def refresh(self) -> None:
-        """Notice connections that have ended; raises the first error found."""
-        for remote in self.remotes.values():
+        """Take in what has arrived, and notice connections that have ended; raises the first error found."""
+        for remote in ready(self.remotes.values()):
             remote.read()
 
     def send(self, x: NDArray[np.float64]) -> Pending:
@@ -111,24 +116,36 @@ class Session:
         start, rows = self._next_row, x.shape[0]
         self._next_row += rows
         encoded = self.program.encode_input(x)
-        masked = sharing.low_bits(sharing.mask_input(encoded, self._seeds, start), self.program.input_bits)
+        masked = sharing.low_bits(encoded + self._mask(start, rows), self.program.input_bits)
         pending = self._pending[start] = Pending(start, rows, masked)
         packed = pack_elements(masked).reshape(rows, -1)
         meta = {"session": self._number, "start": start, "rows": rows}
+        query = Frame("query", meta, [packed]).encode()
         for role in ANSWERING:
-            self.remotes[role].send(Frame("query", meta, [packed]))
+            self.remotes[role].send_encoded(query)
+        if encoded.size <= MASKED_AHEAD:  # while the workers compute
+            self._ahead = self._next_row, self._fresh_mask(self._next_row, rows)
         return pending
+
+    def _mask(self, start: int, rows: int) -> Words:
+        """lambda0 + lambda1 of rows that were never masked."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and (ahead[0], len(ahead[1])) == (start, rows):
+            return ahead[1]
+        return self._fresh_mask(start, rows)
+
+    def _fresh_mask(self, start: int, rows: int) -> Words:
+        first, second = (mask.rows(start, rows) for mask in self._masks)
+        return first + second
 
     def collecting(self, pending: Pending, deadline: float) -> Steps[NDArray[np.float64]]:
         """Wait for both parts of an answer and add them; raises what a worker says if the query failed."""
         try:
-            while True:
-                self.refresh()
-                if pending.done:
-                    break
+            while not pending.done:
                 if time.monotonic() >= deadline:
                     raise self._late(pending)
                 yield Wait(list(self.remotes.values()), deadline)
+                self.refresh()
         finally:
             self._pending.pop(pending.start, None)
         if pending.error is not None:

@@ -8,9 +8,9 @@ have been read on behalf of another task. So it looks for itself, and yields aga
 from __future__ import annotations
 
 import math
-import selectors
+import select
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -51,22 +51,33 @@ class Wait:
             return True
         seconds = max(0.0, until - time.monotonic())
         if descriptors:
-            if _select(descriptors, seconds):
+            if _happened(descriptors, seconds):
                 return True
         elif seconds:
             time.sleep(seconds)
         return time.monotonic() >= self.until
 
 
-_Selector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
+C = TypeVar("C", bound=Channel)
 
 
-def _select(descriptors: dict[int, Channel], seconds: float) -> bool:
-    with _Selector() as selector:
-        for descriptor, channel in descriptors.items():
-            write = selectors.EVENT_WRITE if channel.wants_write else 0
-            selector.register(descriptor, selectors.EVENT_READ | write)
-        return bool(selector.select(seconds))
+def _happened(channels: Mapping[int, Channel], seconds: float) -> set[int]:
+    """The descriptors of the channels that need a look, once there is one."""
+    if not hasattr(select, "poll"):
+        writing = [descriptor for descriptor, channel in channels.items() if channel.wants_write]
+        readable, writable, _ = select.select(list(channels), writing, [], seconds)
+        return {*readable, *writable}
+    poll = select.poll()
+    for descriptor, channel in channels.items():
+        poll.register(descriptor, select.POLLIN | (select.POLLOUT if channel.wants_write else 0))
+    return {descriptor for descriptor, _ in poll.poll(math.ceil(seconds * 1e3))}
+
+
+def ready(channels: Iterable[C]) -> list[C]:
+    """Those that need a look now: what was closed, what has something to read, what can write again."""
+    descriptors = {channel: channel.fileno() for channel in channels}
+    happened = _happened({number: channel for channel, number in descriptors.items() if number >= 0}, 0.0)
+    return [channel for channel, number in descriptors.items() if number < 0 or number in happened]
 
 
 Steps = Generator[Wait, None, T]

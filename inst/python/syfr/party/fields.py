@@ -58,11 +58,12 @@ class Place(NamedTuple):
     @classmethod
     def read(cls, fields: Fields, most: int) -> Place:
         """From a frame's fields; at most ``most`` rows."""
-        return cls(
-            octets(fields.get("session"), "session", SESSION_BYTES),
-            whole(fields.get("start"), "start"),
-            whole(fields.get("rows"), "rows", 1, most),
-        )
+        return cls.of(fields.get("session"), fields.get("start"), fields.get("rows"), most)
+
+    @classmethod
+    def of(cls, session: object, start: object, rows: object, most: int) -> Place:
+        """From three values of a frame, each checked."""
+        return cls(octets(session, "session", SESSION_BYTES), whole(start, "start"), whole(rows, "rows", 1, most))
 
     @property
     def stop(self) -> int:

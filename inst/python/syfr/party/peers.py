@@ -42,6 +42,8 @@ itself has not listened meanwhile."""
 MAX_SESSIONS = 1 << 19
 """Session numbers that are remembered for a link's keys; then it is set up anew."""
 
+BY_LABEL = {role.label: role for role in SERVERS}
+
 PEER_LIMITS = Limits(header=1 << 20, body=(1 << 32) - 1, unsent=1 << 32)
 
 
@@ -180,10 +182,10 @@ class PeerLinks:
         self._beat(peer, endpoint, -1, 0)
 
     def _peer(self, endpoint: Endpoint) -> Role:
-        for role in SERVERS:
-            if role.label == endpoint.identity.role and role != self._role:
-                return role
-        raise ProtocolError(f"{endpoint.identity} is no peer of {self._role.label}.")
+        peer = BY_LABEL.get(endpoint.identity.role)
+        if peer is None or peer is self._role:
+            raise ProtocolError(f"{endpoint.identity} is no peer of {self._role.label}.")
+        return peer
 
     def received(self, endpoint: Endpoint, frame: Frame) -> None:
         """A frame of an adopted connection: first the other end's half of the key, then what the worker handles."""

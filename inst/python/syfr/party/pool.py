@@ -19,6 +19,7 @@ class Pool:
 
     def __init__(self) -> None:
         self._blocks: deque[tuple[int, int, Any]] = deque()
+        self._cut: tuple[int, int, Any] = (0, 0, None)
         self.next_row = 0
         self.ready_until = 0
 
@@ -40,4 +41,15 @@ class Pool:
             raise ProtocolError(f"Row {start} was asked for; the next prepared row is {self.next_row}.")
         first, last, block = self._blocks[0]
         self.next_row = min(last, stop)
-        return self.next_row - start, take_rows(block, start - first, self.next_row - first)
+        cut, self._cut = self._cut, (0, 0, None)
+        rows = cut[2] if cut[:2] == (start, self.next_row) else None
+        return self.next_row - start, rows or take_rows(block, start - first, self.next_row - first)
+
+    def cut_ahead(self, rows: int) -> None:
+        """Get the next so many rows out, for the query that will take them."""
+        while self._blocks and self._blocks[0][1] <= self.next_row:
+            self._blocks.popleft()
+        if self._blocks:
+            first, last, block = self._blocks[0]
+            start, stop = self.next_row, min(last, self.next_row + rows)
+            self._cut = start, stop, take_rows(block, start - first, stop - first)

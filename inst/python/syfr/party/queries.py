@@ -130,7 +130,7 @@ class Queries:
             self._send(DEALER, "began", place.fields())
         channel = LinkChannel(self._role, self._links, place, len(query.runs))
         opening = place.session + model.digests["program"] + b"%d %d %d" % (*place[1:], start)
-        transcript = Transcript(session.keys.transcript_key(self._role.partner, start), opening)
+        transcript = Transcript(session.transcript_key(start), opening)
         masked = masked_input[start - place.start : start - place.start + rows]
         query.transcripts.append(transcript)
         work = executor.run_server(channel, transcript, model.program, model.layers, prepared, masked)
@@ -232,6 +232,7 @@ class Queries:
                 answer = np.concatenate([run.result for run in query.runs])
                 fields = query.place.fields(clock=clock, seal=seal(query.transcripts))
                 self._reply(session, Frame("answer", fields, [answer]))
+            session.expect(query.place.rows)
 
     def fail(self, session: Session, query: Query, error: SyfrError, tell: bool = True) -> None:
         """End a query: its client is told the reason, and so are the peers unless they know."""

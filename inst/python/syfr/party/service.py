@@ -19,12 +19,12 @@ from syfr.party.endpoint import Endpoint, Listener, wrap
 from syfr.party.fields import LARGEST, Fields, fields_of, whole
 from syfr.party.leaving import Leaving
 from syfr.party.models import ModelStore
-from syfr.party.peers import PEER_LIMITS, PeerLinks
+from syfr.party.peers import BY_LABEL, PEER_LIMITS, PeerLinks
 from syfr.party.reactor import Reactor
 from syfr.party.sessions import Sessions
 from syfr.party.shares import Shares
 from syfr.party.state import StateDirectory
-from syfr.protocol.roles import SERVERS, Role
+from syfr.protocol.roles import Role
 from syfr.trust.identity import Bundle, Identity
 from syfr.version import __version__
 
@@ -279,7 +279,7 @@ class Worker:
 
 
 def _is_worker(identity: Identity) -> bool:
-    return any(identity.role == role.label for role in SERVERS)
+    return identity.role in BY_LABEL
 
 
 def _limits(identity: Identity) -> Limits:

@@ -18,8 +18,8 @@ from syfr.party.reactor import Timer
 from syfr.party.serving import Claim
 from syfr.party.streams import PairKeys
 from syfr.protocol.channel import Array, Run
-from syfr.protocol.roles import Role
-from syfr.protocol.sharing import input_mask
+from syfr.protocol.roles import DEALER, Role
+from syfr.protocol.sharing import InputMask
 from syfr.protocol.transcript import Transcript
 from syfr.ring.fixedpoint import Words
 from syfr.trust.identity import Identity
@@ -117,11 +117,12 @@ class Session:
         self.confirmed: set[Role] = set()
         self.wanted_until = self.asked_until = 0
         self.pending: deque[tuple[int, Place, bool, list[Array] | None]] = deque()
-        self._seeds = tuple(seeds)
+        self._input_masks = [InputMask(seed, model.program.input_shape) for seed in seeds]
         self._blocks = 0
         self._received_until = 0
         self._filling = True
         self._row_bytes = preprocessing.row_bytes(model.program)
+        self._next_key: tuple[int, bytes] | None = None
         self.padded = False
 
     def __repr__(self) -> str:
@@ -166,7 +167,7 @@ class Session:
         """Make a block at the dealer: its number, its rows, and the arrays for server1."""
         place, number = Place(self.number, self.pool.ready_until, rows), self._blocks
         self._blocks += 1
-        first, second = self._input_masks(place)
+        first, second = (mask.rows(place.start, rows) for mask in self._input_masks)
         kept, message = preprocessing.deal_block(
             self.model.program, self.model.layers, self.keys.block(number), first + second, self.padded
         )
@@ -196,18 +197,29 @@ class Session:
     def prepare_next(self) -> None:
         """Prepare the oldest block that waits."""
         number, place, padded, message = self.pending.popleft()
-        (mask,) = self._input_masks(place)
+        mask = self._input_masks[0].rows(place.start, place.rows)
         block = preprocessing.prepare_block(
             self.model.program, self.role, self.model.layers, self.keys.block(number), mask, message, padded
         )
         self.pool.add(place.start, place.rows, block)
+        if place.start == self.pool.next_row:
+            self.expect(self.rows)
+
+    def expect(self, rows: int) -> None:
+        """Have ready what the next query begins with; it will likely be of so many rows."""
+        self.pool.cut_ahead(rows)
+        if self.role is not DEALER:
+            start = self.pool.next_row
+            self._next_key = start, self.keys.transcript_key(self.role.partner, start)
+
+    def transcript_key(self, start: int) -> bytes:
+        """The key of the running hash of the rows from ``start`` on."""
+        if self._next_key is not None and self._next_key[0] == start:
+            return self._next_key[1]
+        return self.keys.transcript_key(self.role.partner, start)
 
     def has_rows(self, until: int) -> bool:
         """Prepare what waits as far as it is needed; whether rows below ``until`` are then ready."""
         while self.pool.ready_until < until and self.pending:
             self.prepare_next()
         return self.pool.ready_until >= until
-
-    def _input_masks(self, place: Place) -> list[Words]:
-        shape = self.model.program.input_shape
-        return [input_mask(seed, place.start, place.rows, shape) for seed in self._seeds]

@@ -147,7 +147,7 @@ class Sessions:
         meta = frame.meta
         if not isinstance(meta, list) or len(meta) != 7:
             raise ProtocolError(f"{peer.label} sent a message without its place.")
-        place = Place.read({"session": meta[0], "start": meta[1], "rows": meta[2]}, MAX_ROWS)
+        place = Place.of(meta[0], meta[1], meta[2], MAX_ROWS)
         session = self._sessions.get(place.session)
         if session is not None:
             self._queries.message(peer, session, place, meta[3:], frame.arrays)

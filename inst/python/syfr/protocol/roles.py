@@ -16,14 +16,14 @@ class Role(IntEnum):
     @property
     def label(self) -> str:
         """The name used in messages, certificates and on the wire: "server0"."""
-        return self.name.lower()
+        return _LABELS[self]
 
     @property
     def partner(self) -> Role:
         """The other one of server0 and server1."""
         if self > Role.SERVER1:
             raise ValueError(f"{self.label} has no partner.")
-        return Role(1 - self)
+        return _ROLES[1 - self]
 
     @property
     def peers(self) -> tuple[Role, Role]:
@@ -31,6 +31,9 @@ class Role(IntEnum):
         first, second = (role for role in SERVERS if role != self)
         return first, second
 
+
+_ROLES = tuple(Role)
+_LABELS = tuple(role.name.lower() for role in Role)
 
 SERVERS = (Role.SERVER0, Role.SERVER1, Role.SERVER2)
 DEALER = Role.SERVER2

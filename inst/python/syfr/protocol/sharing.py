@@ -111,16 +111,39 @@ def digests(program: Program, share: ModelShare) -> dict[str, bytes]:
     return found
 
 
-def input_mask(seed: bytes, start: int, rows: int, shape: tuple[int, ...]) -> Words:
-    """The mask lambda_i of rows ``start`` to ``start + rows - 1`` of a client's session: a row is masked once.
+class InputMask:
+    """The mask lambda_i of the inputs of a client's session, row by row; a row is masked once.
 
     Every row begins at a block of the stream of its own, so that any range of rows can be made without those before.
+    Rows that follow those made last go on in their stream.
+
+    Args:
+        seed: the session's seed of this mask.
+        shape: of one row.
     """
-    size = math.prod(shape)
-    blocks = -(-size * ELEMENT_BYTES // BLOCK_BYTES)
-    stream = KeyStream(derive_key(seed, b"input mask"), start=start * blocks)
-    padded = stream.elements("input", (rows, blocks * BLOCK_BYTES // ELEMENT_BYTES))
-    return np.ascontiguousarray(padded[:, :size]).reshape(rows, *shape)
+
+    def __init__(self, seed: bytes, shape: tuple[int, ...]) -> None:
+        self._key, self._shape = derive_key(seed, b"input mask"), shape
+        self._size = math.prod(shape)
+        self._blocks = -(-self._size * ELEMENT_BYTES // BLOCK_BYTES)
+        self._stream: KeyStream | None = None
+        self._next = 0
+
+    def __repr__(self) -> str:
+        return "InputMask(<REDACTED>)"
+
+    def rows(self, start: int, rows: int) -> Words:
+        """The mask of rows ``start`` to ``start + rows - 1``."""
+        if self._stream is None or start != self._next:
+            self._stream = KeyStream(self._key, start=start * self._blocks)
+        self._next = start + rows
+        padded = self._stream.elements("input", (rows, self._blocks * BLOCK_BYTES // ELEMENT_BYTES))
+        return np.ascontiguousarray(padded[:, : self._size]).reshape(rows, *self._shape)
+
+
+def input_mask(seed: bytes, start: int, rows: int, shape: tuple[int, ...]) -> Words:
+    """The mask of some rows alone."""
+    return InputMask(seed, shape).rows(start, rows)
 
 
 def mask_input(encoded: Words, seeds: tuple[bytes, bytes], start: int) -> Words:
