@@ -23,7 +23,8 @@
 #' | `syfr_error_protocol` | a message does not belong where it arrived, or two workers disagree |
 #' | `syfr_error_deadline` | a call did not end before its timeout |
 #' | `syfr_error_closed` | the connection or the object has been closed |
-#' | `syfr_error_worker` | a worker failed; also the two that follow |
+#' | `syfr_error_worker` | a worker failed; also the three that follow |
+#' | `syfr_error_not_ready` | a worker has no link to another one, or is stopping; try again |
 #' | `syfr_error_unreachable` | a worker does not answer at its address |
 #' | `syfr_error_port_in_use` | the address of a worker is taken by another program |
 #' | `syfr_error_python` | Python, or a package it needs, is missing; or something unforeseen happened in Python |

@@ -30,7 +30,8 @@ from syfr.errors import (
     UnreachableError,
     ValueRangeError,
 )
-from syfr.face.client import Client, Found, choose
+from syfr.face.client import Client
+from syfr.face.finding import Found, choose
 from syfr.program import Program
 from syfr.trust.credentials import Credentials
 from syfr.trust.identity import SERVERS

@@ -103,6 +103,12 @@ class WorkerError(SyfrError):
     code = "worker"
 
 
+class NotReadyError(WorkerError):
+    """A worker cannot work now, since it has no link to another one or is stopping; nothing of the call was done."""
+
+    code = "not_ready"
+
+
 class UnreachableError(WorkerError):
     """A worker does not answer at its address."""
 

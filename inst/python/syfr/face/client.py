@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,21 +12,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syfr.errors import (
+    BusyError,
     CredentialsError,
     NotConnectedError,
     NotSharedError,
     ProtocolError,
-    ShapeError,
     SyfrError,
 )
+from syfr.face.again import Patience
 from syfr.face.arguments import (
-    Batch,
     array_argument,
     batch_shape_argument,
     path_argument,
     seconds_argument,
     text_argument,
 )
+from syfr.face.batch import Query
+from syfr.face.finding import Found, choose, described, shared_anew
 from syfr.face.remote import Remote
 from syfr.face.session import ANSWERING, Pending, Session
 from syfr.face.tasks import Emit, Steps, Task, together
@@ -56,27 +57,6 @@ class Described(Protocol):
     @property
     def directory(self) -> Path:
         """The directory of the cluster's credentials."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """A model as all three workers describe it."""
-
-    number: str
-    name: str
-    program: Program
-    serving: bool
-
-    def fits(self, inputs: Batch, outputs: Batch) -> bool:
-        """Whether its shapes are the ones asked for; a batch size that either side leaves open fits."""
-        rows = [size for size in (inputs[0], outputs[0], self.program.rows) if size is not None]
-        shapes = inputs[1] == self.program.input_shape and outputs[1] == self.program.output_shape
-        return shapes and len(set(rows)) <= 1
-
-    def __str__(self) -> str:
-        rows = self.program.rows
-        shapes = [_batch_shape(rows, shape) for shape in (self.program.input_shape, self.program.output_shape)]
-        return f"'{self.name}' from {shapes[0]} to {shapes[1]}"
 
 
 class Client:
@@ -132,7 +112,7 @@ class Client:
             self.disconnect()
             remotes = yield from self._remotes(deadline)
             try:
-                found = yield from _described(remotes, deadline)
+                found = yield from described(remotes, deadline)
                 chosen = choose(found, inputs, outputs, name)
                 rows = chosen.program.rows or inputs[0] or outputs[0] or 1
                 session = Session(remotes, chosen.number, chosen.program, rows)
@@ -162,32 +142,47 @@ class Client:
         model = self._model
 
         def work(emit: Emit) -> Steps[Floats]:
-            session = yield from self._ready(model, time.monotonic() + seconds)
-            try:
-                return (yield from self._answers(session, batch, seconds, emit))
-            except NotConnectedError:
-                # The workers have ended the session, as when a link between them was lost: once more in a new one.
-                session.close()
-                session = yield from self._ready(model, time.monotonic() + seconds)
-                return (yield from self._answers(session, batch, seconds, emit))
+            query = Query(self._parts(batch, model.program), len(batch), seconds, emit)
+            session = yield from self._ready(time.monotonic() + seconds)
+            while not (yield from self._answered(session, query)):
+                session = yield from self._ready(query.deadline)
+            return apply_head(model.program.head, query.answer())
 
         return Task(work)
 
-    def _ready(self, model: Found, deadline: float) -> Steps[Session]:
-        """The session, a new one if the connections of the last were lost."""
+    def _ready(self, deadline: float) -> Steps[Session]:
+        """The session, a new one if the connections of the last were lost; nothing of a query is sent before."""
+        patience = Patience(deadline)
+        while True:
+            try:
+                return (yield from self._open(deadline))
+            except SyfrError as error:
+                if not patience.lasts(error):
+                    raise
+            yield from patience.waiting()
+
+    def _open(self, deadline: float) -> Steps[Session]:
         if (usable := self._usable()) is not None:
             return usable
+        if self._model is None:
+            raise NotConnectedError("This client was disconnected. Connect it with connect_to_model() again.")
         remotes = yield from self._remotes(deadline)
-        fresh = Session(remotes, model.number, model.program, self._rows)
         try:
-            yield from fresh.opening(deadline)
+            model = self._model
+            try:
+                fresh = Session(remotes, model.number, model.program, self._rows)
+                yield from fresh.opening(deadline)
+            except NotSharedError:  # perhaps its owner has shared it anew
+                model = yield from shared_anew(remotes, model, deadline)
+                fresh = Session(remotes, model.number, model.program, self._rows)
+                yield from fresh.opening(deadline)
         except BaseException:
             _close(remotes)
             raise
         if (usable := self._usable()) is not None:  # another query has opened one meanwhile
             fresh.close()
             return usable
-        self._session = fresh
+        self._session, self._model = fresh, model
         return fresh
 
     def _usable(self) -> Session | None:
@@ -199,39 +194,64 @@ class Client:
             self._session.close()
         return self._session if self._session.usable else None
 
-    def _answers(self, session: Session, batch: Floats, timeout: float, emit: Emit) -> Steps[Floats]:
-        began, before = time.monotonic(), session.traffic
-        parts = self._parts(batch, session.program)
-        waiting: list[Pending] = []
-        answers: list[Floats] = []
-        delays = answered = 0
+    def _answered(self, session: Session, query: Query) -> Steps[bool]:
+        """Send the parts that are left, a few at a time, and collect their answers; False to go on in a new session.
+
+        A part is asked again only when nothing of its answer can have been released: see Pending.refused.
+        """
+        before = session.traffic
+        flying: list[tuple[int, Pending]] = []
         try:
-            while len(waiting) < IN_FLIGHT and (part := next(parts, None)) is not None:
-                waiting.append(self._send(session, part))
-            while waiting:
-                pending = waiting[0]
-                answers.append((yield from session.collecting(pending, time.monotonic() + timeout)))
-                delays, answered = max(delays, pending.clock), answered + pending.rows
-                emit("answered", rows=answered, of=len(batch))
-                del waiting[0]
-                if (part := next(parts, None)) is not None:
-                    waiting.append(self._send(session, part))
-        except BaseException as error:
-            refused = waiting and waiting[0].error is error and not isinstance(error, ProtocolError)
-            if refused:
-                session.forget(waiting)  # the session goes on with the next rows
-            else:
-                session.close()  # with what is on the way or half sent; the next query opens a new one
+            while True:
+                while len(flying) < IN_FLIGHT and query.left:
+                    flying.append((query.next, self._send(session, query.part, query.timeout)))
+                    query.sent()
+                if not flying:
+                    break
+                place, pending = flying[0]
+                query.add(place, pending, (yield from session.collecting(pending, time.monotonic() + query.timeout)))
+                del flying[0]
+        except SyfrError as error:
+            again = yield from self._settled(session, query, flying, error)
+            if not again:
+                self._give_up(session, flying, error)
+                raise
+            return False
+        except BaseException:
+            session.close()
             raise
-        sent, received = (after - first for after, first in zip(session.traffic, before, strict=True))
-        self.last_query = {
-            "seconds": time.monotonic() - began,
-            "rows": float(len(batch)),
-            "bytes_sent": float(sent),
-            "bytes_received": float(received),
-            "delays": float(delays),
-        }
-        return apply_head(session.program.head, np.concatenate(answers))
+        finally:
+            query.count(session.traffic, before)
+        self.last_query = query.figures()
+        return True
+
+    def _settled(
+        self, session: Session, query: Query, flying: list[tuple[int, Pending]], error: SyfrError
+    ) -> Steps[bool]:
+        """After an error, hear of every part that is on its way; True when those without an answer may be asked again.
+
+        A part whose frame was not sent whole to both servers is none of them: nobody can have answered it.
+        """
+        if not query.patience.lasts(error):
+            return False
+        for place, pending in flying:
+            try:
+                query.add(place, pending, (yield from session.collecting(pending, time.monotonic() + query.timeout)))
+            except SyfrError:
+                if not pending.refused:
+                    return False
+                query.put_back(place)
+        if not isinstance(error, BusyError):
+            session.close()
+        yield from query.patience.waiting()
+        return True
+
+    def _give_up(self, session: Session, flying: list[tuple[int, Pending]], error: SyfrError) -> None:
+        refused = flying and flying[0][1].error is error and not isinstance(error, ProtocolError)
+        if refused:
+            session.forget(pending for _, pending in flying)  # the session goes on with the next rows
+        else:
+            session.close()  # with what is on the way or half sent; the next query opens a new one
 
     def _parts(self, batch: Floats, program: Program) -> Iterator[Floats]:
         """The batch in parts that one query takes, of whole requests where these fit."""
@@ -241,8 +261,8 @@ class Client:
         for start in range(0, len(batch), rows):
             yield batch[start : start + rows]
 
-    def _send(self, session: Session, part: Floats) -> Pending:
-        self._sent = session.send(part)
+    def _send(self, session: Session, part: Floats, timeout: float) -> Pending:
+        self._sent = session.send(part, timeout)
         return self._sent
 
     def sent_view(self) -> dict[str, Floats]:
@@ -290,57 +310,6 @@ def _close(remotes: Mapping[str, Remote]) -> None:
         remote.close()
 
 
-def _described(remotes: Mapping[str, Remote], deadline: float) -> Steps[list[Found]]:
-    """The models that all three workers describe alike."""
-    replies = yield from together([remote.asking("describe", deadline) for remote in remotes.values()])
-    found = [_read_models(remote, reply) for remote, reply in zip(remotes.values(), replies, strict=True)]
-    common = []
-    for number, first in found[0].items():
-        others = [models[number] for models in found[1:] if number in models]
-        if len(others) + 1 < len(found):
-            continue  # being shared or withdrawn at this moment
-        if any(other.program.digest() != first.program.digest() for other in others):
-            raise ProtocolError(
-                f"The workers describe the model '{first.name}' differently. "
-                "Its owner should share it again; do not send it anything."
-            )
-        serving = first.serving and all(other.serving for other in others)
-        common.append(Found(number, first.name, first.program, serving))
-    return common
-
-
-def _read_models(remote: Remote, reply: Mapping[str, Any]) -> dict[str, Found]:
-    try:
-        return {
-            str(item["model"]): Found(
-                str(item["model"]), str(item["name"]), Program.from_message(item["program"]), bool(item["serving"])
-            )
-            for item in reply["models"]
-        }
-    except (KeyError, TypeError) as error:
-        raise ProtocolError(
-            f"{remote.name} describes its models in a way that cannot be read. Use one version of syfr everywhere."
-        ) from error
-
-
-def choose(found: list[Found], inputs: Batch, outputs: Batch, name: str | None) -> Found:
-    """The model that is meant: by name if one is given, and by its shapes; one that is served before others."""
-    if not found:
-        raise NotSharedError("No model is shared with these workers. Its owner must share and serve it first.")
-    named = [model for model in found if name in (None, model.name, model.number)]
-    if not named:
-        raise NotSharedError(f"No model called '{name}' is shared there. There are {_listed(found)}.")
-    fitting = [model for model in named if model.fits(inputs, outputs)]
-    if not fitting:
-        asked = f"from {_batch_shape(*inputs)} to {_batch_shape(*outputs)}"
-        raise ShapeError(f"No model there goes {asked}. There are {_listed(named)}; give the shapes of one of them.")
-    served = [model for model in fitting if model.serving] or fitting
-    if len(served) > 1:
-        names = ", ".join(f"'{model.name}' ({model.number})" for model in served)
-        raise ShapeError(f"Several models there have these shapes: {names}. Name one of them as `model`.")
-    return served[0]
-
-
 def apply_head(head: str, logits: Floats) -> Floats:
     """What the model does after its last linear layer, done by the client, who may see the logits anyway."""
     if head == "softmax":
@@ -370,11 +339,3 @@ def program_delays(program: Program) -> int:
     delays = {"relu": relu.cost(1, program.precision).delays, "truncate": truncation.cost(1).delays, "output": 0}
     lifted = 0 if program.input_bits is None else lift.cost(1, program.precision).delays
     return lifted + sum(delays[step.then] for _, step in program.linear_steps())
-
-
-def _listed(models: list[Found]) -> str:
-    return "; ".join(str(model) for model in models)
-
-
-def _batch_shape(rows: int | None, shape: tuple[int, ...]) -> str:
-    return "(" + ", ".join(str(size) for size in ("rows" if rows is None else rows, *shape)) + ")"

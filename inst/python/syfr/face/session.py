@@ -33,6 +33,9 @@ SESSION_BYTES = 16
 MASKED_AHEAD = 1 << 17
 """The mask of a next query of so many elements at most is made while the workers compute on this one."""
 
+LAST_WORDS_SECONDS = 2.0
+"""So long the other workers are heard when the connection to one is lost."""
+
 
 @dataclass
 class Pending:
@@ -43,6 +46,8 @@ class Pending:
         parts: what server0 and server1 have answered.
         seals: the hashes of all that they had in common, which must be one.
         clock: message delays between workers until the answer.
+        refused: whether server0 or server1 has said that it gives no part. An answer takes both parts, so nothing of
+            it was released then, and its rows may be asked again, with other masks.
     """
 
     start: int
@@ -52,6 +57,7 @@ class Pending:
     seals: set[bytes] = field(default_factory=set, repr=False)
     clock: int = 0
     error: SyfrError | None = None
+    refused: bool = False
 
     @property
     def done(self) -> bool:
@@ -108,18 +114,27 @@ class Session:
 
     def refresh(self) -> None:
         """Take in what has arrived, and notice connections that have ended; raises the first error found."""
+        first: SyfrError | None = None
         for remote in ready(self.remotes.values()):
-            remote.read()
+            try:
+                remote.read()
+            except SyfrError as error:
+                first = first or error
+        if first is not None:
+            raise first
 
-    def send(self, x: NDArray[np.float64]) -> Pending:
-        """Mask a batch with masks that were never used and send it to server0 and server1."""
+    def send(self, x: NDArray[np.float64], timeout: float) -> Pending:
+        """Mask a batch with masks that were never used and send it to server0 and server1.
+
+        They are told when this client gives up, so that they can say a little earlier who of them waits for whom.
+        """
         start, rows = self._next_row, x.shape[0]
         self._next_row += rows
         encoded = self.program.encode_input(x)
         masked = sharing.low_bits(encoded + self._mask(start, rows), self.program.input_bits)
         pending = self._pending[start] = Pending(start, rows, masked)
         packed = pack_elements(masked).reshape(rows, -1)
-        meta = {"session": self._number, "start": start, "rows": rows}
+        meta = {"session": self._number, "start": start, "rows": rows, "seconds": timeout}
         query = Frame("query", meta, [packed]).encode()
         for role in ANSWERING:
             self.remotes[role].send_encoded(query)
@@ -139,13 +154,22 @@ class Session:
         return first + second
 
     def collecting(self, pending: Pending, deadline: float) -> Steps[NDArray[np.float64]]:
-        """Wait for both parts of an answer and add them; raises what a worker says if the query failed."""
+        """Wait for both parts of an answer and add them; raises what a worker says if the query failed.
+
+        When a connection is lost the others are heard for a moment more: what they say tells whether the query failed
+        before anything was released. The dealer's may be lost at no harm, once it has done its part.
+        """
+        lost: SyfrError | None = None
         try:
             while not pending.done:
                 if time.monotonic() >= deadline:
-                    raise self._late(pending)
-                yield Wait(list(self.remotes.values()), deadline)
-                self.refresh()
+                    raise lost or self._late(pending)
+                yield Wait([remote for remote in self.remotes.values() if remote.open], deadline)
+                try:
+                    self.refresh()
+                except SyfrError as error:
+                    if lost is None:
+                        lost, deadline = error, min(deadline, time.monotonic() + LAST_WORDS_SECONDS)
         finally:
             self._pending.pop(pending.start, None)
         if pending.error is not None:
@@ -174,6 +198,7 @@ class Session:
             return
         if frame.kind == "failed":
             pending.error = pending.error or self.remotes[role].rebuilt(meta)
+            pending.refused = pending.refused or role in ANSWERING
         elif frame.kind == "answer" and role in ANSWERING and role not in pending.parts:
             self._take_part(role, frame, pending)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -32,6 +33,13 @@ def octets(value: object, name: str, size: int) -> bytes:
     if type(value) is not bytes or len(value) != size:
         raise ProtocolError(f"The field '{name}' must be {size} bytes.")
     return value
+
+
+def seconds(value: object, name: str) -> float:
+    """A time that is not negative."""
+    if type(value) not in (int, float) or not 0 <= value < math.inf:  # type: ignore[operator]
+        raise ProtocolError(f"The field '{name}' must be a number of seconds.")
+    return float(value)  # type: ignore[arg-type]
 
 
 def text(value: object, name: str, longest: int = 200) -> str:

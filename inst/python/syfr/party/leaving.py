@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from syfr.errors import ClosedError, WorkerError
+from syfr.errors import ClosedError, NotReadyError
 from syfr.party.peers import PeerLinks
 from syfr.party.reactor import Reactor
 from syfr.protocol.roles import Role
@@ -44,10 +44,10 @@ class Leaving:
         return self._role in self._leaving
 
     @property
-    def refusal(self) -> WorkerError | None:
+    def refusal(self) -> NotReadyError | None:
         """Why nothing new may begin; None when it may."""
         for role in sorted(self._leaving):
-            return WorkerError(f"{role.label} is stopping. Ask again when it runs again.")
+            return NotReadyError(f"{role.label} is stopping. Ask again when it runs again.")
         return None
 
     def require(self) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from syfr.errors import NotSharedError, ProtocolError, WorkerError
+from syfr.errors import NotReadyError, NotSharedError, ProtocolError
 from syfr.link import Frame
 from syfr.party.fields import Fields, fields_of, seeds_of, text
 from syfr.party.serving import Serving
@@ -138,13 +138,13 @@ class ModelStore:
         return self._models.get(number) if isinstance(number, str) else None
 
     def get(self, number: object) -> Model:
-        """The model of that number, ready to be used; raises NotSharedError, or WorkerError when it is not ready."""
+        """The model of that number, ready to be used; raises NotSharedError, or NotReadyError."""
         model = self.find(number)
         if model is None:
             raise NotSharedError("This model is not shared with the workers. Its owner can share it with share().")
         if not model.ready:
             waits = " and ".join(peer.label for peer in self._role.peers if peer not in model.agreed)
-            raise WorkerError(
+            raise NotReadyError(
                 f"{self._role.label} has not found yet that {waits} holds its part of the model '{model.name}'. "
                 "Try again when all three workers run; if one has lost its part, share the model again."
             )

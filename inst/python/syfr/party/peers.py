@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from syfr.errors import ClosedError, ProtocolError, WorkerError
+from syfr.errors import ClosedError, NotReadyError, ProtocolError
 from syfr.link import Connection, Frame, Limits
 from syfr.party.dialler import Dialler
 from syfr.party.endpoint import Endpoint, wrap
@@ -101,10 +101,10 @@ class PeerLinks:
         return self._reasons.get(peer, "the connection was closed")
 
     def require(self) -> None:
-        """Raise WorkerError unless both links are up."""
+        """Raise NotReadyError unless both links are up."""
         for peer in self.missing:
             why = f"; the last one was lost: {self._reasons[peer]}" if peer in self._reasons else ""
-            raise WorkerError(
+            raise NotReadyError(
                 f"{self._role.label} has no link to {peer.label} yet{why}. Try again when both are running."
             )
 

@@ -26,6 +26,9 @@ from syfr.ring.fixedpoint import WIRE_BYTES, Words
 from syfr.ring.packing import unpack_elements
 
 QUERY_SECONDS = 60.0
+PATIENCE = 0.9
+"""A query ends after this part of the time that its client waits, so that the client hears why."""
+
 MAX_ROWS = 4096
 MAX_EARLY = MAX_ROWS
 
@@ -66,12 +69,16 @@ class Queries:
 
     # ---- from the client, at server0 and server1 ----
 
-    def ask(self, session: Session, place: Place, arrays: Sequence[Array]) -> None:
-        """A client's query: accepted once, or answered with the reason why not."""
+    def ask(self, session: Session, place: Place, arrays: Sequence[Array], patience: float) -> None:
+        """A client's query: accepted once, or answered with the reason why not.
+
+        Args:
+            patience: seconds after which the client gives up; it is told a little earlier what was waited for.
+        """
         again = place.start < session.accepted_until
         try:
             masked = self._read_input(session, place, arrays)
-            query = self._accept(session, place)
+            query = self._accept(session, place, min(QUERY_SECONDS, PATIENCE * patience))
         except SyfrError as error:
             if not again:
                 self._early.pop((place.session, place.start), None)
@@ -90,12 +97,12 @@ class Queries:
             raise ProtocolError("The masked input does not have the shape that the model takes.")
         return unpack_elements(arrays[0].reshape(-1), (place.rows, *program.input_shape))
 
-    def _accept(self, session: Session, place: Place) -> Query:
+    def _accept(self, session: Session, place: Place, limit: float = QUERY_SECONDS) -> Query:
         if self._role is not DEALER:  # who hears of queries only from the other two
             self._require_room(session, place)
         query = session.accept(place)
         self._load.begin(session.client.name, place.rows)
-        query.deadline = self._reactor.after(QUERY_SECONDS, lambda: self._too_late(session, query))
+        query.deadline = self._reactor.after(limit, lambda: self._too_late(session, query, limit))
         return query
 
     def _require_room(self, session: Session, place: Place) -> None:
@@ -258,9 +265,9 @@ class Queries:
         for key in [key for key in self._early if key[0] == session.number]:
             del self._early[key]
 
-    def _too_late(self, session: Session, query: Query) -> None:
+    def _too_late(self, session: Session, query: Query, limit: float) -> None:
         waits = f"waits for {query.missing.label}" if query.missing is not None else "waits for preprocessing"
-        self.fail(session, query, DeadlineError(f"No answer in {QUERY_SECONDS:g} s: {self._role.label} {waits}."))
+        self.fail(session, query, DeadlineError(f"No answer in {limit:.3g} s: {self._role.label} {waits}."))
 
     def _tell(self, session: Session, place: Place, error: SyfrError, peers: Sequence[Role]) -> None:
         fields = place.fields(code=error.code, message=str(error))

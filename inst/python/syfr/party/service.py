@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from syfr.errors import NotConnectedError, ProtocolError, RefusedError, SyfrError, WorkerError
+from syfr.errors import NotConnectedError, NotReadyError, ProtocolError, RefusedError, SyfrError
 from syfr.link import Frame, Limits
 from syfr.party.endpoint import Endpoint, Listener, wrap
 from syfr.party.fields import LARGEST, Fields, fields_of, whole
@@ -262,7 +262,7 @@ class Worker:
         self._shares.link_changed(peer)
         self._leaving.link_changed(peer)
         self._sessions.refuse(self._leaving.refusal)
-        lost = WorkerError(
+        lost = NotReadyError(
             f"{self.role.label} lost its link to {peer.label} ({self.links.why_lost(peer)}). "
             "Ask again; if this stays so, look whether both run and reach each other."
         )

@@ -9,10 +9,10 @@ import msgpack
 from syfr.errors import ClosedError, NotConnectedError, ProtocolError, RefusedError, SyfrError
 from syfr.link import Frame
 from syfr.party.endpoint import Endpoint
-from syfr.party.fields import SESSION_BYTES, Fields, Place, octets, seeds_of, whole
+from syfr.party.fields import SESSION_BYTES, Fields, Place, octets, seconds, seeds_of, whole
 from syfr.party.models import Model
 from syfr.party.peers import PeerLinks
-from syfr.party.queries import MAX_ROWS, Queries
+from syfr.party.queries import MAX_ROWS, QUERY_SECONDS, Queries
 from syfr.party.reactor import Reactor
 from syfr.party.session import Session
 from syfr.party.streams import PairKeys
@@ -108,7 +108,7 @@ class Sessions:
         place = Place.read(fields, MAX_ROWS)
         session = self._sessions.get(place.session)
         if session is not None and self._clients[place.session] is client:
-            self._queries.ask(session, place, frame.arrays)
+            self._queries.ask(session, place, frame.arrays, seconds(fields.get("seconds", QUERY_SECONDS), "seconds"))
             return
         error = NotConnectedError("This session is not open; a link between workers may have been lost. Connect again.")
         client.send(Frame("failed", place.fields(code=error.code, message=str(error))))
