@@ -57,15 +57,20 @@ client_connect_to_model <- function(client, batch_input_shape, batch_output_shap
 #' of the model learn the input or the prediction.
 #'
 #' `client_query_model_async()` sends the input and returns; `client_query_model_join()` waits for the answers, in the
-#' order of the questions, one a call. `predict()` does the same as `client_query_model()`.
+#' order of the questions, one a call. `predict()` asks as `client_query_model()` does, and gives probabilities or
+#' classes on demand.
 #'
 #' @param client,object A client that is connected by [client_connect_to_model()].
 #' @param x A numeric array, rows first: n x 28 x 28 x 1 for n images. The axes of length one that R drops, as in
-#'   `x[1, , , ]`, may be missing. More rows than the model's batch count as several requests.
+#'   `x[1, , , ]`, may be missing. More rows than the model's batch count as several requests. A matrix or a data frame
+#'   with a row for each input will do for a model that takes vectors, and a tensor or array of Python's for any.
 #' @param timeout Seconds to wait.
-#' @param ... Passed on to `client_query_model()`.
-#' @return A numeric array, rows first: what the model's own `predict()` gives, up to the precision of fixed point
-#'   numbers (errors of a logit below 0.01). `client_query_model_async()` returns the client, invisibly.
+#' @param type `"raw"` for what the model gives, `"prob"` for probabilities, `"class"` for the most probable class.
+#' @param classes Labels of the outputs in their order; `NULL` for those that the owner gave, else 1, 2, ...
+#' @param ... Not used by methods; `timeout` may be given here.
+#' @return A numeric array of class [syfr_prediction], rows first: what the model's own `predict()` gives, up to the
+#'   precision of fixed point numbers (errors of a logit below 0.01). `predict(type = "prob")` a matrix with a column
+#'   for each class, `predict(type = "class")` a factor. `client_query_model_async()` returns the client, invisibly.
 #' @section Errors:
 #' A query before connecting is an error of class `syfr_error_not_connected`; a model that is not open, or has served
 #' its requests, of class `syfr_error_not_served`; an input of the wrong shape, type or range of `syfr_error_shape`,
@@ -82,12 +87,15 @@ client_connect_to_model <- function(client, batch_input_shape, batch_output_shap
 #'   client <- sy_client() |>
 #'     client_connect_to_model(c(1, 28, 28, 1), c(1, 10), cluster)
 #'   logits <- client_query_model(client, digits$x[1, , , ])
-#'   which.max(logits) - 1
+#'   print(which.max(logits) - 1)
+#'   predict(client, digits$x[1:5, , , ], type = "class", classes = 0:9)
 #' })
 #' @export
 client_query_model <- function(client, x, timeout = 60) {
   call <- sys.call()
-  wait_for(call_python(call, connected(client, call)$querying, as_rows(x), timeout = timeout), call)
+  python <- connected(client, call)
+  values <- wait_for(call_python(call, python$querying, as_rows(x), timeout = timeout), call)
+  new_prediction(values, python$model_info)
 }
 
 #' @rdname client_query_model
@@ -106,48 +114,41 @@ client_query_model_async <- function(client, x, timeout = 60) {
 #' @export
 client_query_model_join <- function(client) {
   call <- sys.call()
-  queries <- as_client(client, call)$queries
+  client <- as_client(client, call)
+  queries <- client$queries
   if (length(queries) == 0) {
     stop_syfr("not_connected", "No question is under way. Ask one with client_query_model_async() first.", call)
   }
   client$queries <- queries[-1]
-  wait_for(queries[[1]], call)
+  new_prediction(wait_for(queries[[1]], call), client$python$model_info)
 }
 
 #' @rdname client_query_model
 #' @importFrom stats predict
 #' @export
-predict.syfr_client <- function(object, x, ...) client_query_model(object, x, ...)
+predict.syfr_client <- function(object, x, type = c("raw", "prob", "class"), classes = NULL, ...) {
+  call <- sys.call(-1)
+  type <- match.arg(type)
+  # Labels that do not fit are refused before anything is asked: a model may answer a limited number of times.
+  if (type != "raw") check_classes(object, classes, call)
+  answer <- client_query_model(object, x, ...)
+  switch(type,
+    raw = answer,
+    prob = {
+      found <- probabilities(answer)
+      if (ncol(found) > 1) colnames(found) <- labels_of(found, classes, call)
+      found
+    },
+    class = most_probable(answer, classes, call)
+  )
+}
 
-#' The last query of a client
-#'
-#' What the last query that was answered cost, and what each worker received of its input: numbers that look like
-#' noise, since each pixel is hidden by a mask that no single worker knows.
-#'
-#' @param client A client that has asked with [client_query_model()].
-#' @return A list: `seconds` it took; `rows` asked for; `bytes_sent` and `bytes_received` by the client; `delays`,
-#'   messages between workers that had to wait for each other; `seen`, for each worker an array of the shape of the
-#'   input with what it received, scaled to 0..1 (without rows for server2, the dealer, which receives nothing of it).
-#'   Of an input that was sent in parts, `seen` is the last part.
-#' @examplesIf syfr:::can_run()
-#' digits <- sy_mnist(system.file("extdata", "mnist-sample.npz", package = "syfr"))$test
-#'
-#' query <- with_sy_cluster({
-#'   model <- sy_share(system.file("extdata", "mnist-conv.h5", package = "syfr"), cluster)
-#'   sy_serve(model, block = FALSE)
-#'   client <- sy_client() |>
-#'     client_connect_to_model(c(1, 28, 28, 1), c(1, 10), cluster)
-#'   client_query_model(client, digits$x[1, , , ])
-#'   client_last_query(client)
-#' })
-#' str(query)
-#' cor(c(query$seen$server0), c(digits$x[1, , , ]))
-#' @export
-client_last_query <- function(client) {
-  call <- sys.call()
-  python <- connected(client, call)
-  seen <- call_python(call, python$sent_view)
-  c(python$last_query, list(seen = seen))
+check_classes <- function(client, classes, call) {
+  info <- connected(client, call)$model_info
+  sizes <- unlist(info$output_shape)
+  nothing <- new_prediction(array(0, c(1, sizes[-1])), info)
+  if (sizes[length(sizes)] > 1) labels_of(as_rows_and_classes(nothing, call), classes, call)
+  most_probable(nothing, classes, call)
 }
 
 # A client from what a user may hand over: one made by sy_client(), or Python's TFEWorker in the part of a client.
@@ -174,11 +175,9 @@ connected <- function(client, call) {
 format.syfr_client <- function(x, ...) {
   if (!is_alive(x$python)) return("<client, not connected>")
   info <- x$python$model_info
-  shape <- function(sizes) paste(unlist(sizes), collapse = " x ")
-  c(
-    sprintf("<client, connected to model '%s'>", info$name),
-    sprintf("  %s -> %s", shape(info$input_shape), shape(info$output_shape))
-  )
+  known <- bundle("syfr.face.describe")$facts(x$python$program)
+  known$rows <- info$input_shape[[1]]
+  c(sprintf("<client, connected to model '%s'>", info$name), aligned(model_facts(known)))
 }
 
 #' @export

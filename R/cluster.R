@@ -180,6 +180,8 @@ local_sy_cluster <- function(cluster = sy_cluster_local(), envir = parent.frame(
 #'   session started it), `pid`, `models` (how many it holds shares of), `served` (requests, of all models),
 #'   `sessions` (of clients), `received_kb` and `sent_kb` (what it exchanged with the other workers, in 1,000
 #'   bytes), and `problem` (why it does not answer). What is not known of a worker that does not answer is `NA`.
+#'   `attr(, "links")` is a data frame of what went over each link between two workers.
+#' @seealso [plot.syfr_cluster()]
 #' @examplesIf syfr:::can_run()
 #' with_sy_cluster(sy_status(cluster))
 #' @export
@@ -187,7 +189,25 @@ sy_status <- function(cluster, timeout = 5) {
   call <- sys.call()
   cluster <- as_cluster(cluster, call)
   reports <- wait_for(call_python(call, python_cluster(cluster, call)$reporting, timeout), call)
-  do.call(rbind, lapply(reports, status_row))
+  status <- do.call(rbind, lapply(reports, status_row))
+  attr(status, "links") <- link_traffic(reports)
+  status
+}
+
+# What went over each link between two workers, both ways, as the first of them that answers has counted it.
+link_traffic <- function(reports) {
+  names(reports) <- vapply(reports, `[[`, "", "worker")
+  pairs <- utils::combn(roles, 2, simplify = FALSE)
+  counted <- function(pair) {
+    for (ends in list(pair, rev(pair))) {
+      report <- reports[[ends[1]]]
+      if (isTRUE(report$running)) return(sum(report$sent[[ends[2]]], report$received[[ends[2]]]) / 1000)
+    }
+    NA_real_
+  }
+  data.frame(
+    from = vapply(pairs, `[`, "", 1), to = vapply(pairs, `[`, "", 2), kb = vapply(pairs, counted, NA_real_)
+  )
 }
 
 status_row <- function(report) {

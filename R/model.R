@@ -175,7 +175,8 @@ sy_shutdown_workers <- function(model) {
 #' @export
 format.syfr_model <- function(x, ...) {
   if (!is_alive(x$python)) return("<shared model of an R session that has ended>")
-  c(sprintf("<shared model '%s'>", x$name), paste("  workers ", paste(x$cluster$hosts, collapse = ", ")))
+  known <- bundle("syfr.face.describe")$facts(x$python$program)
+  c(sprintf("<shared model '%s'>", x$name), aligned(c(model_facts(known), workers = toString(x$cluster$hosts))))
 }
 
 #' @export

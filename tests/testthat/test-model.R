@@ -23,7 +23,7 @@ test_that("a Keras model is shared, served and stopped by its own name", {
   client <- sy_client() |> client_connect_to_model(c(NA, 784), c(NA, 10), cluster)
   x <- matrix(runif(2 * 784), 2)
   answer <- client_query_model(client, x)
-  expect_equal(answer, dense$predict(x, verbose = 0L), tolerance = 0.01)
+  expect_equal(as.matrix(answer), dense$predict(x, verbose = 0L), tolerance = 0.01)
   expect_equal(rowSums(answer), c(1, 1))
 
   sy_stop(dense)
@@ -43,7 +43,7 @@ test_that("inputs of clients that are not trusted are lifted: three more message
   sy_serve(dense, block = FALSE)
   client <- sy_client() |> client_connect_to_model(c(NA, 20), c(NA, 3), cluster)
   x <- matrix(runif(5 * 20, -1, 1), 5)
-  expect_equal(client_query_model(client, x), dense$predict(x, verbose = 0L), tolerance = 0.01)
+  expect_equal(as.matrix(client_query_model(client, x)), dense$predict(x, verbose = 0L), tolerance = 0.01)
   expect_equal(client_last_query(client)$delays, 4 + 3)
   sy_stop(dense)
 })

@@ -30,7 +30,7 @@ from syfr.face.arguments import (
 from syfr.face.batch import Query
 from syfr.face.finding import Found, choose, described, shared_anew
 from syfr.face.remote import Remote
-from syfr.face.session import ANSWERING, Pending, Session
+from syfr.face.session import ANSWERING, Pending, Sent, Session
 from syfr.face.tasks import Emit, Steps, Task, together
 from syfr.program import Program
 from syfr.protocol import lift, relu, truncation
@@ -78,7 +78,7 @@ class Client:
         self._session: Session | None = None
         self._model: Found | None = None
         self._rows = 1
-        self._sent: Pending | None = None
+        self._sent: tuple[Session, Pending] | None = None
         self.model_info: dict[str, Any] = {}
         self.last_query: dict[str, float] = {}
 
@@ -262,8 +262,24 @@ class Client:
             yield batch[start : start + rows]
 
     def _send(self, session: Session, part: Floats, timeout: float) -> Pending:
-        self._sent = session.send(part, timeout)
-        return self._sent
+        pending = session.send(part, timeout)
+        self._sent = session, pending
+        return pending
+
+    @property
+    def program(self) -> Program:
+        """What everybody may know of the model."""
+        if self._model is None:
+            raise NotConnectedError("This client is not connected. Connect it with connect_to_model() first.")
+        return self._model.program
+
+    @property
+    def sent(self) -> Sent:
+        """The last input as it was shared among the workers; of a batch that was sent in parts the last one."""
+        if self._model is None or self._sent is None:
+            raise NotConnectedError("Nothing was sent yet. Query a model first.")
+        session, pending = self._sent
+        return session.sent(pending)
 
     def sent_view(self) -> dict[str, Floats]:
         """What each worker received of the last input, for teaching: numbers in [0, 1) that tell nothing.
@@ -271,10 +287,9 @@ class Client:
         server0 and server1 see the masked input, 48 bits an element; the dealer sees nothing of it. Of a batch that was
         sent in parts it is the last one.
         """
-        if self._model is None or self._sent is None:
-            raise NotConnectedError("Nothing was sent yet. Query a model first.")
-        bits = 8 * WIRE_BYTES
-        masked = (self._sent.masked & np.uint64((1 << bits) - 1)).astype(np.float64) / 2.0**bits
+        sent = self.sent
+        bits = sent.program.input_bits or 8 * WIRE_BYTES
+        masked = (sent.masked & np.uint64((1 << bits) - 1)).astype(np.float64) / 2.0**bits
         nothing = np.empty((0, *masked.shape[1:]))
         return {role: masked.copy() if role in ANSWERING else nothing for role in SERVERS}
 
@@ -285,7 +300,8 @@ class Client:
         self._session = self._model = self._sent = None
         self.model_info = {}
 
-    def _bundle(self) -> Bundle:
+    def bundle(self) -> Bundle:
+        """This client's credentials."""
         directory = self._credentials or self._cluster.directory / "client"
         if self._credentials is None and not directory.is_dir():
             raise CredentialsError(
@@ -295,7 +311,7 @@ class Client:
         return Bundle.load(directory)
 
     def _remotes(self, deadline: float) -> Steps[dict[str, Remote]]:
-        bundle = self._bundle()
+        bundle = self.bundle()
         remotes = {role: Remote(role, address, bundle) for role, address in self._cluster.addresses.items()}
         try:
             yield from together([remote.connecting(deadline) for remote in remotes.values()])

@@ -65,6 +65,15 @@ class Pending:
         return self.error is not None or len(self.parts) == len(ANSWERING)
 
 
+@dataclass(frozen=True, repr=False)
+class Sent:
+    """An input as it was shared, for teaching: m, and the two masks that are in it."""
+
+    program: Program
+    masked: Words
+    masks: tuple[Words, Words]
+
+
 class Session:
     """One session with one model.
 
@@ -152,6 +161,12 @@ class Session:
     def _fresh_mask(self, start: int, rows: int) -> Words:
         first, second = (mask.rows(start, rows) for mask in self._masks)
         return first + second
+
+    def sent(self, pending: Pending) -> Sent:
+        """A query of this session with its masks, made once more."""
+        shape = self.program.input_shape
+        first, second = (sharing.input_mask(seed, pending.start, pending.rows, shape) for seed in self._seeds)
+        return Sent(self.program, pending.masked, (first, second))
 
     def collecting(self, pending: Pending, deadline: float) -> Steps[NDArray[np.float64]]:
         """Wait for both parts of an answer and add them; raises what a worker says if the query failed.

@@ -1,0 +1,110 @@
+"""Tables and arrays for people to look at: what each layer of a model costs, and what each worker holds of an input."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from syfr.face.client import Client, Floats
+from syfr.party.preprocessing import program_cost, step_cost
+from syfr.program import Linear, Program
+from syfr.protocol import lift
+from syfr.protocol.cost import Cost
+from syfr.protocol.sharing import low_bits
+from syfr.ring.fixedpoint import WIRE_BYTES, Words
+from syfr.trust.identity import SERVERS, Bundle
+
+
+def layers(program: Program) -> list[dict[str, Any]]:
+    """One dictionary for each step that costs something, in order, for a query of one row.
+
+    "layer", "operation" and "output" (its shape) say what it is; "weights" and "products" (multiply-adds) how large;
+    "delays", "online_bytes" and "preprocessing_bytes" are what the operations declare. Counts are floats: R cuts
+    whole numbers above 2^31.
+    """
+    table = []
+    if program.input_bits is not None:
+        cost = lift.cost(math.prod(program.input_shape), program.precision)
+        table.append(_row("input", "lift", program.input_shape, cost))
+    for _, step in program.linear_steps():
+        cost = step_cost(program, step)
+        table.append(_row(step.layer, _operation(step), step.output_shape, cost, step))
+    return table
+
+
+def total(program: Program) -> dict[str, float]:
+    """Delays and bytes of a query of one row."""
+    return _figures(program_cost(program))
+
+
+def _row(name: str, operation: str, shape: tuple[int, ...], cost: Cost, step: Linear | None = None) -> dict[str, Any]:
+    # A kernel of a convolution is (height, width, channels in, channels out); each output has a bias.
+    weights = 0 if step is None else math.prod(step.kernel) + step.kernel[-1]
+    return {
+        "layer": name,
+        "operation": operation,
+        "output": list(shape),
+        "weights": float(weights),
+        "products": float(0 if step is None else step.products),
+        **_figures(cost),
+    }
+
+
+def _operation(step: Linear) -> str:
+    product = "dense" if step.geometry is None else "convolution"
+    return product if step.then != "relu" else f"{product}, relu"
+
+
+def _figures(cost: Cost) -> dict[str, float]:
+    return {
+        "delays": float(cost.delays),
+        "online_bytes": float(cost.online_bytes),
+        "preprocessing_bytes": float(cost.preprocessing_bytes),
+    }
+
+
+def held(client: Client) -> dict[str, Floats]:
+    """What the workers held of the last input that a client sent, computed from exactly what they have.
+
+    Alone: for server0 and server1 the masked input, for server2 the first of its two masks, as numbers in [0, 1). By
+    twos, such as "server0+server1": the input itself, since two workers hold all three parts, m, lambda0 and lambda1.
+    """
+    sent = client.sent
+    masked, both = sent.masked, sent.masks[0] + sent.masks[1]
+    alone = {"server0": masked, "server1": masked, "server2": sent.masks[0]}
+    views = {role: _fraction(words, sent.program) for role, words in alone.items()}
+    for first, second in ((0, 1), (0, 2), (1, 2)):
+        views[f"{SERVERS[first]}+{SERVERS[second]}"] = _opened(masked - both, sent.program)
+    return views
+
+
+def _opened(words: Words, program: Program) -> Floats:
+    """What was encoded by Program.encode_input()."""
+    encoded = low_bits(words, program.input_bits) - np.uint64(program.input_offset)
+    return program.precision.decode(encoded) / program.input_scale
+
+
+def _fraction(words: Words, program: Program) -> Floats:
+    bits = program.input_bits or 8 * WIRE_BYTES
+    return (words & np.uint64((1 << bits) - 1)).astype(np.float64) / 2.0**bits
+
+
+def facts(program: Program) -> dict[str, Any]:
+    """What everybody may know of a model, besides its layers."""
+    return {
+        "input_shape": list(program.input_shape),
+        "output_shape": list(program.output_shape),
+        "rows": program.rows,
+        "head": program.head,
+        "fraction_bits": program.precision.fraction_bits,
+        "value_bits": program.precision.value_bits,
+        "input_range": list(program.input_range),
+        "untrusted_clients": program.untrusted_clients,
+    }
+
+
+def identity(bundle: Bundle) -> dict[str, Any]:
+    """As whom a party connects: its name, its cluster (a part of the id), and until when its certificate is good."""
+    return {"name": str(bundle.identity), "cluster": bundle.cluster[:8], "expires": bundle.not_after.timestamp()}
