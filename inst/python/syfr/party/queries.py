@@ -97,7 +97,7 @@ class Queries:
             raise ProtocolError("The masked input does not have the shape that the model takes.")
         return unpack_elements(arrays[0].reshape(-1), (place.rows, *program.input_shape))
 
-    def _accept(self, session: Session, place: Place, limit: float = QUERY_SECONDS) -> Query:
+    def _accept(self, session: Session, place: Place, limit: float) -> Query:
         if self._role is not DEALER:  # who hears of queries only from the other two
             self._require_room(session, place)
         query = session.accept(place)
@@ -192,7 +192,7 @@ class Queries:
     def _accept_dealer(self, session: Session, place: Place) -> Query | None:
         session.accepted_until = place.start  # rows of a query that both servers refused are never used
         try:
-            return self._accept(session, place)
+            return self._accept(session, place, QUERY_SECONDS)
         except SyfrError as error:
             self._tell(session, place, error, self._role.peers)
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import msgpack
@@ -12,7 +13,7 @@ from syfr.party.endpoint import Endpoint
 from syfr.party.fields import SESSION_BYTES, Fields, Place, octets, seconds, seeds_of, whole
 from syfr.party.models import Model
 from syfr.party.peers import PeerLinks
-from syfr.party.queries import MAX_ROWS, QUERY_SECONDS, Queries
+from syfr.party.queries import MAX_ROWS, Queries
 from syfr.party.reactor import Reactor
 from syfr.party.session import Session
 from syfr.party.streams import PairKeys
@@ -108,7 +109,10 @@ class Sessions:
         place = Place.read(fields, MAX_ROWS)
         session = self._sessions.get(place.session)
         if session is not None and self._clients[place.session] is client:
-            self._queries.ask(session, place, frame.arrays, seconds(fields.get("seconds", QUERY_SECONDS), "seconds"))
+            patience = fields.get("seconds")
+            self._queries.ask(
+                session, place, frame.arrays, math.inf if patience is None else seconds(patience, "seconds")
+            )
             return
         error = NotConnectedError("This session is not open; a link between workers may have been lost. Connect again.")
         client.send(Frame("failed", place.fields(code=error.code, message=str(error))))
