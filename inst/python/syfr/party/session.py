@@ -25,10 +25,16 @@ from syfr.ring.fixedpoint import Words
 from syfr.trust.identity import Identity
 
 AHEAD_BYTES = 32 << 20
-"""Memory that preprocessing ahead may take for one session, at server0 or server1; with many sessions, a part of"""
+"""Memory that preprocessing ahead may take for one session, at server0 or server1;"""
 
-AHEAD_TOTAL = 96 << 20
-"""this for all of them."""
+AHEAD_REQUEST = 68 << 20
+"""for one whose request needs more, up to so much, that of 128 images of the bundled model;"""
+
+AHEAD_TOTAL = 80 << 20
+"""and for all of them."""
+
+LEAST_WEIGHT, MOST_WEIGHT = 16, 128
+"""Sessions share that memory by the rows of their requests, within these bounds."""
 
 AHEAD_ROWS = 256
 
@@ -83,6 +89,11 @@ class Query:
             run.close()
         if self.deadline is not None:
             self.deadline.cancel()
+
+
+def ahead_bytes(request: int, weight: int, weights: int) -> int:
+    """Memory for a session's preprocessing ahead, when a request of it needs ``request`` bytes."""
+    return min(max(AHEAD_BYTES, min(request, AHEAD_REQUEST)), AHEAD_TOTAL * weight // weights)
 
 
 class Session:
@@ -143,14 +154,20 @@ class Session:
 
     # ---- the dealer ----
 
-    def rows_to_deal(self, sessions: int) -> int:
+    @property
+    def weight(self) -> int:
+        """The session's part of the memory for preprocessing ahead."""
+        return max(LEAST_WEIGHT, min(self.rows, MOST_WEIGHT))
+
+    def rows_to_deal(self, weights: int) -> int:
         """Rows of the block that the dealer should make now; 0 when enough is ready or not all workers have begun.
 
-        A store that has been filled is filled again when half of it is used. ``sessions`` share the workers' memory.
+        A store that has been filled is filled again when half of it is used. ``weights`` is the sum of all sessions',
+        which share the workers' memory.
         """
         if len(self.confirmed) < 2:
             return 0
-        memory = min(AHEAD_BYTES, AHEAD_TOTAL // sessions)
+        memory = ahead_bytes(self.rows * self._row_bytes, self.weight, weights)
         ahead = max(1, min(max(self.rows, AHEAD_ROWS), memory // self._row_bytes))
         left, own = self.model.serving.left, self.model.serving.rows_left(self.client.name)
         if left is not None:

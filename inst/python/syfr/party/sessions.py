@@ -262,7 +262,8 @@ class Sessions:
         return False
 
     def _deal(self, session: Session) -> bool:
-        rows = session.rows_to_deal(len(self._sessions) or 1)
+        weights = sum(one.weight for one in self._sessions.values())
+        rows = session.rows_to_deal(max(weights, session.weight))
         if not rows:
             return False
         number, place, message = session.deal(rows)
