@@ -59,7 +59,7 @@ from syfr.party.fields import Place
 from syfr.party.sessions import Sessions
 def ask(self, client, frame, fields):
     place = Place.read(fields, 4096)
-    self._queries.ask(self._sessions[place.session], place, frame.arrays)
+    self._queries.ask(self._sessions[place.session], place, frame.arrays, 60.0)
 Sessions.ask = ask
 Sessions.close = lambda self, client, fields: self.end(fields["session"], ClosedError("closed"))
 """
