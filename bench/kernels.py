@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from syfr.program import Linear, Program
+from syfr.program import Program
 from syfr.protocol import linear
 from syfr.protocol.transcript import Transcript
 from syfr.ring import compare, packing
 from syfr.ring.streams import KeyStream, fresh_key
+from syfr.steps import Linear
 
 from bench import wire
 from bench.stats import Figures, repeated

@@ -10,7 +10,8 @@ import numpy as np
 from fake_worker import FakeWorker, reply
 from syfr.face.client import Client
 from syfr.link import Frame
-from syfr.program import Linear, Program
+from syfr.program import Program
+from syfr.steps import Linear
 from syfr.trust.credentials import Credentials
 
 MODEL = "0123456789abcdef" * 2

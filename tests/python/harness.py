@@ -15,12 +15,13 @@ import plain
 from numpy.typing import NDArray
 from syfr.importing.operations import Weights
 from syfr.party.memory import MemoryCluster, MemoryNetwork, Sent
-from syfr.program import Geometry, Linear, Program, Reshape, Step
+from syfr.program import Program
 from syfr.protocol import lift, output, relu, truncation
 from syfr.protocol.channel import Channel, Like, Run
 from syfr.protocol.roles import DEALER, Role
 from syfr.protocol.transcript import Transcript
 from syfr.ring.fixedpoint import Precision, Words
+from syfr.steps import Geometry, Linear, Reshape, Step
 
 Array = NDArray[Any]
 Draws = Mapping[str, Array]

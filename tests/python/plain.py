@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike
 from syfr.importing.operations import Floats, Weights
-from syfr.program import Geometry, Linear, Program
+from syfr.program import Program
+from syfr.steps import Geometry, Linear
 
 
 def evaluate(program: Program, weights: Mapping[int, Weights], x: ArrayLike) -> Floats:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from syfr.errors import InputTypeError, ShapeError, SyfrError, ValueRangeError
 from syfr.face import arguments
-from syfr.program import Linear, Program
+from syfr.program import Program
+from syfr.steps import Linear
 
 IMAGE = Program((4, 3, 1), (Linear("d", 0, (1, 2), (4, 3, 1), (4, 3, 2), "output"),))
 VECTOR = Program((4,), (Linear("d", 0, (4, 2), (4,), (2,), "output"),), input_range=(-1.0, 2.0))

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from syfr.errors import ProtocolError, RangeCheckError
 from syfr.importing.bounds import check_ranges, limit
 from syfr.importing.operations import Weights
-from syfr.program import Geometry, Linear, Program, Reshape, Shape, Step
+from syfr.program import Program
 from syfr.ring.fixedpoint import Precision
+from syfr.steps import Geometry, Linear, Reshape, Shape, Step
 
 
 def dense(kernel: list[list[float]], bias: list[float], layer: str = "dense", **of_program: object) -> tuple:  # type: ignore[type-arg]

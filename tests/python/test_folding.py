@@ -25,7 +25,8 @@ from syfr.importing.operations import (
     pull_back,
     zero_padding,
 )
-from syfr.program import Geometry, Linear, Program, Shape
+from syfr.program import Program
+from syfr.steps import Geometry, Linear, Shape
 
 
 def run(operations: list[Operation], x: Floats) -> Floats:

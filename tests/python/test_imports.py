@@ -15,12 +15,13 @@ MAY_IMPORT = {
     "errors": set[str](),
     "directories": {"errors"},
     "ring": BASE,
-    "program": {"errors", "ring"},
-    "protocol": {"errors", "ring", "program"},
+    "steps": {"errors"},
+    "program": {"errors", "ring", "steps"},
+    "protocol": {"errors", "ring", "steps", "program"},
     "trust": BASE | {"hosts"},
     "link": {"errors", "trust"},
-    "party": BASE | {"ring", "program", "protocol", "link", "trust", "version"},
-    "importing": {"errors", "ring", "program"},
+    "party": BASE | {"ring", "steps", "program", "protocol", "link", "trust", "version"},
+    "importing": {"errors", "ring", "steps", "program"},
 }
 """What each lower floor may import of syfr; a floor may always import itself."""
 

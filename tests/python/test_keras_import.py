@@ -12,8 +12,8 @@ import pytest
 from keras_models import GENERATIONS, agree, inputs, randomize, sequential
 from syfr.importing.keras_import import import_model
 from syfr.importing.keras_layers import KerasObject
-from syfr.program import Linear, Reshape, Shape
 from syfr.ring.fixedpoint import Precision
+from syfr.steps import Linear, Reshape, Shape
 
 Stack = Callable[[ModuleType], list[KerasObject]]
 

@@ -11,8 +11,8 @@ from keras_models import GENERATIONS, inputs, sequential
 from syfr.errors import InputTypeError, ProtocolError, UnsupportedLayerError, ValueRangeError
 from syfr.importing.keras_import import import_model
 from syfr.importing.keras_layers import KerasObject
-from syfr.program import Shape
 from syfr.ring.fixedpoint import Precision
+from syfr.steps import Shape
 
 IMAGE = (9, 7, 3)
 

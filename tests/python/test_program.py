@@ -15,8 +15,9 @@ from harness import dense, small_models
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from syfr.errors import ProtocolError, ShapeError
-from syfr.program import MAX_ELEMENTS, MAX_STEPS, Geometry, Linear, Program, Reshape
+from syfr.program import MAX_STEPS, Program
 from syfr.ring.fixedpoint import Precision
+from syfr.steps import MAX_ELEMENTS, Geometry, Linear, Reshape
 
 PROGRAMS = {name: model.program for name, model in small_models().items()}
 PROGRAMS["with everything"] = replace(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from syfr.party.memory import MemoryCluster
-from syfr.program import Linear, Program
+from syfr.program import Program
 from syfr.protocol.roles import Role
 from syfr.ring.fixedpoint import Words
+from syfr.steps import Linear
 
 BITS = 15
 BIAS = 0.25

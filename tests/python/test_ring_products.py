@@ -10,9 +10,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as some
 from numpy.typing import NDArray
-from syfr.program import Geometry
 from syfr.ring.fixedpoint import Words
 from syfr.ring.products import convolve_onto, matmul_onto
+from syfr.steps import Geometry
 
 
 def words(seed: int, *shape: int) -> Words:

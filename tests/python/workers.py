@@ -25,9 +25,10 @@ from numpy.typing import NDArray
 from syfr.errors import DeadlineError, SyfrError, error_classes
 from syfr.hosts import join_address
 from syfr.link import Connection, Frame, Limits
-from syfr.program import Geometry, Linear, Program, Reshape, Step
+from syfr.program import Program
 from syfr.protocol import output, sharing
 from syfr.ring.packing import pack_elements
+from syfr.steps import Geometry, Linear, Reshape, Step
 from syfr.trust.credentials import Bundle, create_credentials
 
 SERVERS = ("server0", "server1", "server2")

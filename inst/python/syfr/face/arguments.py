@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syfr.errors import InputTypeError, ShapeError, ValueRangeError
-from syfr.program import Program, Shape
+from syfr.program import Program
+from syfr.steps import Shape
 
 Batch = tuple[int | None, Shape]
 """A shape with its batch axis apart: rows of a request (None when left open), and the shape of a row."""

@@ -15,8 +15,9 @@ import numpy as np
 
 from syfr.errors import RangeCheckError
 from syfr.importing.operations import Floats, Weights
-from syfr.program import Geometry, Linear, Program
+from syfr.program import Program
 from syfr.ring.fixedpoint import Precision
+from syfr.steps import Geometry, Linear
 
 MARGIN = 1e-9
 """Relative room for the rounding of float64 in the check itself."""

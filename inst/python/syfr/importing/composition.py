@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syfr.importing.operations import Affine, Floats, input_channels
-from syfr.program import Geometry, Shape
+from syfr.steps import Geometry, Shape
 
 Indices = NDArray[np.intp]
 Taps = tuple[Indices, Indices]

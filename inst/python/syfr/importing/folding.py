@@ -28,7 +28,7 @@ from syfr.importing.operations import (
     only_pads,
     pull_back,
 )
-from syfr.program import Linear, Reshape, Shape, Step
+from syfr.steps import Linear, Reshape, Shape, Step
 
 MAX_KERNEL = 1 << 24
 """Numbers in a kernel that folding may make; more would only move the cost to sharing the weights."""

@@ -15,8 +15,9 @@ from syfr.errors import InputTypeError, ValueRangeError
 from syfr.importing.folding import lower
 from syfr.importing.keras_layers import Call, Head, KerasObject, convert, keras_class, refuse
 from syfr.importing.operations import Operation, Weights
-from syfr.program import MAX_INPUT, Linear, Program, Shape
+from syfr.program import MAX_INPUT, Program
 from syfr.ring.fixedpoint import Precision
+from syfr.steps import Linear, Shape
 
 __all__ = ["Imported", "Weights", "import_model"]
 

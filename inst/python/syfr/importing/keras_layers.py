@@ -24,7 +24,7 @@ from syfr.importing.operations import (
     average_pooling,
     zero_padding,
 )
-from syfr.program import Geometry, Shape
+from syfr.steps import Geometry, Shape
 
 KerasObject: TypeAlias = Any
 """A model, layer, node or function of Keras's, whose classes differ between its generations."""

@@ -17,7 +17,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from syfr.program import Geometry, Shape
+from syfr.steps import Geometry, Shape
 
 Floats = NDArray[np.float64]
 

@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syfr.party.preprocessing import DealerBlock, Layers, ServerBlock, StepPrepared, flat, lift_number
-from syfr.program import Linear, Program
+from syfr.program import Program
 from syfr.protocol import lift, linear, output, relu, truncation
 from syfr.protocol.channel import Channel
 from syfr.protocol.sharing import low_bits
 from syfr.protocol.transcript import Transcript
 from syfr.ring.fixedpoint import Words
+from syfr.steps import Linear
 
 
 async def run_server(

@@ -15,13 +15,14 @@ import numpy as np
 
 from syfr.errors import ProtocolError
 from syfr.party.streams import Streams
-from syfr.program import Linear, Program
+from syfr.program import Program
 from syfr.protocol import lift, linear, output, relu, truncation
 from syfr.protocol.channel import Array, Like
 from syfr.protocol.cost import Cost
 from syfr.protocol.roles import DEALER, Role
 from syfr.protocol.sharing import LayerShare, low_bits
 from syfr.ring.fixedpoint import Words
+from syfr.steps import Linear
 
 Layers = Mapping[int, LayerShare]
 Part = TypeVar("Part")

@@ -14,7 +14,6 @@ import math
 
 import numpy as np
 
-from syfr.program import Linear
 from syfr.protocol.channel import Like
 from syfr.protocol.cost import Cost
 from syfr.protocol.sharing import LayerShare
@@ -22,6 +21,7 @@ from syfr.ring.fixedpoint import WIRE_BYTES, Precision, Words
 from syfr.ring.packing import pack_elements, unpack_elements
 from syfr.ring.products import convolve_onto, matmul_onto
 from syfr.ring.streams import Bytes, Source
+from syfr.steps import Linear
 
 
 def multiply_onto(step: Linear, x: Words, kernel: Words, out: Words) -> Words:

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from syfr.program import Linear, Program
+from syfr.program import Program
 from syfr.protocol.roles import Role
 from syfr.ring.fixedpoint import Words
 from syfr.ring.streams import KEY_BYTES, KeyStream, derive_key, fresh_key
+from syfr.steps import Linear
 
 ELEMENT_BYTES = 8
 BLOCK_BYTES = 16
