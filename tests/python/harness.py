@@ -291,8 +291,8 @@ def small_models() -> dict[str, Model]:
             (4,),
             [
                 dense(0, 4, 24, "relu"),
-                dense(0, 4, 7, "truncate"),
-                dense(1, 24, 6, "truncate"),
+                dense(0, 4, 6, "truncate"),
+                replace(dense(1, 24, 6, "truncate"), plus=((2, 1),)),
                 dense(3, 6, 20, "relu"),
                 dense(4, 20, 2, "output"),
             ],

@@ -21,11 +21,12 @@ def values(program: Program, weights: Mapping[int, Weights], x: ArrayLike) -> li
     found = [np.asarray(x, np.float64) * program.input_scale]
     program.check_rows(found[0].shape)
     for number, step in enumerate(program.steps):
-        value = found[step.source]
+        value = found[step.sources[0]]
         if isinstance(step, Linear):
             kernel, bias = weights[number].kernel, weights[number].bias
             value = value @ kernel if step.geometry is None else convolve(value, kernel, step.geometry)
-            value = np.maximum(value + bias, 0.0) if step.then == "relu" else value + bias
+            value = value + bias + sum(factor * found[other] for other, factor in step.plus)
+            value = np.maximum(value, 0.0) if step.then == "relu" else value
         else:
             value = value.reshape(-1, *step.output_shape)
         found.append(value)

@@ -9,11 +9,9 @@ import pytest
 from harness import Model, small_models
 from syfr.errors import ShapeError
 from syfr.party.memory import Answer
-from syfr.party.preprocessing import program_cost
-from syfr.protocol import relu
+from syfr.party.preprocessing import hash_bytes, program_cost
 from syfr.protocol.cost import Cost
 from syfr.protocol.roles import DEALER, SERVERS
-from syfr.protocol.transcript import DIGEST_BYTES
 from syfr.ring.fixedpoint import Precision
 
 MODELS = small_models()
@@ -55,14 +53,9 @@ def test_other_number_formats_give_the_same_answers(precision: Precision) -> Non
 
 def declared(model: Model, rows: int) -> Cost:
     """All steps' costs for so many rows, with the hashes of the swaps."""
-    program = model.program
-    total = program_cost(program, model.padded)
-    two_swaps = [step for _, step in program.linear_steps() if step.then != "output"]
-    hashes = relu.hash_bytes() * len(two_swaps) + 2 * DIGEST_BYTES * program.untrusted_clients
-    if hashes:
-        return Cost(total.delays, total.online_bytes * rows + hashes, total.preprocessing_bytes * rows)
-    # Nothing was swapped, so the output step compares hashes by itself, whatever the number of rows.
-    return Cost(total.delays, total.online_bytes, total.preprocessing_bytes * rows)
+    total = program_cost(model.program, model.padded)
+    hashes = hash_bytes(model.program, model.padded)
+    return Cost(total.delays, total.online_bytes * rows + hashes, total.preprocessing_bytes * rows)
 
 
 def counted(answer: Answer, dealt_bytes: int) -> Cost:
@@ -88,8 +81,8 @@ def test_relu_takes_four_delays_a_lift_three_and_truncation_two() -> None:
         "relu, padded": 3,
         "untrusted": 3 + 4,
         "untrusted, padded": 2 + 3,
-        "mixed": 4 + 2 + 2 + 4,
-        "mixed, padded": 3 + 2 + 2 + 3,
+        "mixed": 4 + 2 + 4,
+        "mixed, padded": 3 + 2 + 3,
         "convolutions": 8,
     }
 

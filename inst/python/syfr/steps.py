@@ -234,9 +234,9 @@ class Signs:
 
 @dataclass(frozen=True)
 class Ranks:
-    """Of the numbers in a row, how many others each one beats, in units of 2^-f; of equals the first beats the rest.
+    """Of the numbers in a row, how many others each one beats; of equals the first beats the rest.
 
-    The largest gets n - 1, the smallest 0: argmax, top-k and sorting follow from it by :class:`Signs`.
+    The largest gets n - 1.0, the smallest 0.0: argmax, top-k and sorting follow from it by :class:`Signs`.
     """
 
     layer: str

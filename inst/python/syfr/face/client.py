@@ -32,8 +32,8 @@ from syfr.face.finding import Found, choose, described, shared_anew
 from syfr.face.remote import Remote
 from syfr.face.session import ANSWERING, Pending, Sent, Session
 from syfr.face.tasks import Emit, Steps, Task, together
+from syfr.party import preprocessing
 from syfr.program import Program
-from syfr.protocol import lift, relu, truncation
 from syfr.ring.fixedpoint import WIRE_BYTES
 from syfr.trust.identity import SERVERS, Bundle
 
@@ -352,6 +352,4 @@ def _info(model: Found, rows: int) -> dict[str, Any]:
 
 def program_delays(program: Program) -> int:
     """Message delays between workers for one query, as the operations declare them."""
-    delays = {"relu": relu.cost(1, program.precision).delays, "truncate": truncation.cost(1).delays, "output": 0}
-    lifted = 0 if program.input_bits is None else lift.cost(1, program.precision).delays
-    return lifted + sum(delays[step.then] for _, step in program.linear_steps())
+    return preprocessing.program_cost(program).delays

@@ -190,7 +190,7 @@ class Session:
         if pending.error is not None:
             raise pending.error
         first, second = (pending.parts[role] for role in ANSWERING)
-        return output.combine(first, second, self.program.precision)
+        return output.combine(first, second, self.program)
 
     def forget(self, queries: Iterable[Pending]) -> None:
         """Wait no longer for these queries; what is still answered is left alone."""

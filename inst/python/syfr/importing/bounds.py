@@ -59,7 +59,7 @@ def check_ranges(program: Program, weights: Mapping[int, Weights]) -> list[Bound
     bounds: list[Bound] = []
     values: list[Interval] = [_input(program)]
     for number, step in enumerate(program.steps):
-        low, high = values[step.source]
+        low, high = values[step.sources[0]]
         if isinstance(step, Linear):
             low, high = _linear(step, weights[number], precision, low, high)
             largest = limit(precision, step.then)

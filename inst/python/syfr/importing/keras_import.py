@@ -72,7 +72,7 @@ def _for_scaled_input(program: Program, weights: Mapping[int, Weights]) -> dict[
     reads_input = {0}
     scaled = dict(weights)
     for number, step in enumerate(program.steps):
-        if step.source in reads_input:
+        if step.sources[0] in reads_input:
             if isinstance(step, Linear):
                 scaled[number] = replace(weights[number], kernel=weights[number].kernel / program.input_scale)
             else:

@@ -1,66 +1,143 @@
-"""Walks a Program for one query, from each role's side."""
+"""Walks the graph of a Program for one query, from each role's side: a step begins when the values it reads are there.
+
+Steps that do not wait for each other run side by side and share message delays. Each has a running hash of its own,
+which begins with those of the values it reads (protocol/transcript.py), and a logical time of its own.
+"""
 
 from __future__ import annotations
 
-from typing import cast
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from syfr.party.preprocessing import DealerBlock, Layers, ServerBlock, StepPrepared, flat, lift_number
-from syfr.program import Program
-from syfr.protocol import lift, linear, output, relu, truncation
-from syfr.protocol.channel import Channel
+from syfr.party.preprocessing import DealerBlock, Layers, Plan, ServerBlock, lift_number
+from syfr.protocol import lift
+from syfr.protocol.channel import Channel, Together
 from syfr.protocol.sharing import low_bits
 from syfr.protocol.transcript import Transcript
 from syfr.ring.fixedpoint import Words
-from syfr.steps import Linear
+from syfr.steps import is_output
+
+
+@dataclass(frozen=True, repr=False)
+class _Value:
+    """A masked value, the hash of all that led to it, and when it was there."""
+
+    masked: Words
+    transcript: Transcript
+    clock: int
+
+
+@dataclass
+class _Walk:
+    """One server's way through the graph."""
+
+    channel: Channel
+    plan: Plan
+    layers: Layers
+    prepared: ServerBlock
+    rows: int
+    values: dict[int, _Value] = field(default_factory=dict)
+    parts: dict[int, NDArray[np.uint32]] = field(default_factory=dict)
+    transcripts: dict[int, Transcript] = field(default_factory=dict)
+    running: dict[int, tuple[Channel, Transcript]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        steps = self.plan.program.steps
+        self.work = Together(self.channel)
+        self.waits_for = [len(set(step.sources)) for step in steps]
+        self.left = self.plan.program.readers()
+        self.readers: dict[int, list[int]] = {}
+        for number, step in enumerate(steps):
+            for source in set(step.sources):
+                self.readers.setdefault(source, []).append(number)
+
+    async def go(self, start: _Value) -> None:
+        """Run every step."""
+        await self.found(0, start)
+        while self.work:
+            number, result = await self.work.next()
+            channel, transcript = self.running.pop(number)
+            self.transcripts[number] = transcript
+            self.channel.clock = max(self.channel.clock, channel.clock)
+            self.prepared.pop(number, None)
+            step = self.plan.program.steps[number]
+            for source in set(step.sources):
+                self.let_go(source)
+            if is_output(step):
+                self.parts[number] = result.reshape(self.rows, *step.output_shape)
+            else:
+                masked = result.reshape(self.rows, *step.output_shape)
+                await self.found(number + 1, _Value(masked, transcript, channel.clock))
+
+    async def found(self, value: int, what: _Value) -> None:
+        """A value is there: begin the steps that waited for nothing else."""
+        self.values[value] = what
+        for number in self.readers.get(value, ()):
+            self.waits_for[number] -= 1
+            if not self.waits_for[number]:
+                self.begin(number)
+
+    def begin(self, number: int) -> None:
+        """Begin a step."""
+        operation = self.plan.operations[number]
+        sources = [self.values[source] for source in operation.step.sources]
+        channel = self.channel.branch(max(source.clock for source in sources))
+        chains = list({id(source.transcript): source.transcript for source in sources}.values())
+        local = operation.local and len(chains) == 1
+        transcript = chains[0] if local else Transcript.following(number + 1, chains)
+        self.running[number] = channel, transcript
+        masked = [source.masked for source in sources]
+        ready, share = self.prepared.get(number), self.layers.get(number)
+        self.work.start(number, operation.online(channel, transcript, share, ready, masked))
+
+    def let_go(self, value: int) -> None:
+        """A step has used a value; nobody keeps it longer than it is read."""
+        self.left[value] -= 1
+        if not self.left[value]:
+            del self.values[value]
 
 
 async def run_server(
     channel: Channel,
     transcript: Transcript,
-    program: Program,
+    plan: Plan,
     layers: Layers,
     prepared: ServerBlock,
     masked_input: Words,
 ) -> NDArray[np.uint32]:
-    """server0 and server1: from m to their part of the answer, (rows, *output shape). ``prepared`` is used up."""
+    """server0 and server1: from m to their part of the answer, (rows, *output shape). ``prepared`` is used up.
+
+    ``transcript`` ends with the hashes of all steps.
+    """
     transcript.absorb(masked_input)
     rows = masked_input.shape[0]
-    if program.input_bits is not None:
-        masked_input = await _lift(channel, transcript, program, prepared, masked_input)
-    values = [masked_input]
-    for number, step in enumerate(program.steps):
-        source = values[step.source]
-        if not isinstance(step, Linear):
-            values.append(source.reshape(rows, *step.output_shape))
-            continue
-        ready = cast(StepPrepared, prepared[number])
-        z = linear.online(step, layers[number], ready.offset, source)
-        if step.then == "output":
-            return await output.online(channel, transcript, number, program.precision, cast(Words, ready.after), z)
-        flattened = z.reshape(flat(step, rows))
-        if isinstance(ready.after, relu.Prepared):
-            masked = await relu.online(channel, transcript, number, program.precision, ready.after, flattened)
-        else:
-            after = cast(truncation.Prepared, ready.after)
-            masked = await truncation.online(channel, transcript, number, program.precision, after, flattened)
-        values.append(masked.reshape(rows, *step.output_shape))
-    raise ValueError("A program ends in an output step.")
+    if plan.program.input_bits is not None:
+        masked_input = await _lift(channel, transcript, plan, prepared, masked_input)
+    walk = _Walk(channel, plan, layers, prepared, rows)
+    try:
+        await walk.go(_Value(masked_input, transcript, channel.clock))
+    finally:
+        walk.work.close()
+    transcript.join([walk.transcripts[number] for number in sorted(walk.transcripts)])
+    parts = [walk.parts[number] for number in sorted(walk.parts)]
+    return parts[0] if len(parts) == 1 else np.concatenate([part.reshape(rows, -1) for part in parts], axis=1)
 
 
 async def _lift(
-    channel: Channel, transcript: Transcript, program: Program, prepared: ServerBlock, masked_input: Words
+    channel: Channel, transcript: Transcript, plan: Plan, prepared: ServerBlock, masked_input: Words
 ) -> Words:
-    number = lift_number(program)
-    ready = cast(lift.Prepared, prepared[number])
-    flattened = low_bits(masked_input, program.input_bits).reshape(masked_input.shape[0], -1)
+    program = plan.program
+    number, bits = lift_number(program), program.input_bits or 0
+    ready: lift.Prepared = prepared[number]
+    flattened = low_bits(masked_input, bits).reshape(masked_input.shape[0], -1)
     lifted = await lift.online(
         channel,
         transcript,
         number,
-        program.input_bits or 0,
+        bits,
         program.input_offset,
         program.precision,
         ready,
@@ -69,12 +146,26 @@ async def _lift(
     return lifted.reshape(masked_input.shape)
 
 
-async def run_dealer(channel: Channel, program: Program, dealt: DealerBlock) -> None:
-    """The dealer: answers every compare of the query."""
+async def run_dealer(channel: Channel, plan: Plan, dealt: DealerBlock) -> None:
+    """The dealer: answers every compare of the query, in whatever order they come."""
+    program, work = plan.program, Together(channel)
+    channels: dict[int, Channel] = {}
+
+    def start(number: int, make: Any) -> None:
+        channels[number] = channel.branch(0)
+        work.start(number, make(channels[number]))
+
     if program.input_bits is not None:
-        number = lift_number(program)
-        ready = cast(lift.Dealt, dealt[number])
-        await lift.online_dealer(channel, number, program.input_bits, program.precision, ready)
-    for number, step in program.linear_steps():
-        if step.then == "relu":
-            await relu.online_dealer(channel, number, program.precision, cast(relu.Dealt, dealt[number]))
+        number, bits, ready = lift_number(program), program.input_bits, dealt[lift_number(program)]
+        start(number, lambda branch: lift.online_dealer(branch, number, bits, program.precision, ready))
+    for operation in plan.operations:
+        if operation.dealer_answers:
+            work_on = operation.online_dealer
+            kept = dealt[operation.number]
+            start(operation.number, lambda branch, work_on=work_on, kept=kept: work_on(branch, kept))
+    try:
+        while work:
+            number, _ = await work.next()
+            channel.clock = max(channel.clock, channels[number].clock)
+    finally:
+        work.close()

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from syfr.errors import ProtocolError
 from syfr.party import executor, preprocessing
-from syfr.party.streams import PairKeys, Streams
+from syfr.party.streams import PairKeys
 from syfr.program import Program
 from syfr.protocol import output, sharing
 from syfr.protocol.channel import Array, Channel, Run, Tag
+from syfr.protocol.operation import Streams
 from syfr.protocol.roles import DEALER, SERVERS, Role
 from syfr.protocol.transcript import Transcript
 from syfr.ring.fixedpoint import Words
@@ -99,9 +100,9 @@ class MemoryCluster:
         padded: bool = False,
     ) -> None:
         program.check()
-        self.padded = padded
         self.program = program
         shares = sharing.share_weights(program, kernels, biases)
+        self.plan = preprocessing.Plan(program, padded)
         self.layers = {share.role: sharing.layer_shares(program, share) for share in shares}
         self.session = fresh_key()
         keys = {frozenset(pair): fresh_key() for pair in ((0, 1), (0, 2), (1, 2))}
@@ -119,7 +120,7 @@ class MemoryCluster:
         start = self._ready[-1][1] if self._ready else self._next_row
         streams = {role: self.keys[role].block(self._blocks) for role in SERVERS}
         self._blocks += 1
-        block, message = prepare_all(self.program, self.layers, streams, self.seeds, start, rows, self.padded)
+        block, message = prepare_all(self.plan, self.layers, streams, self.seeds, start, rows)
         self._ready.append((start, start + rows, block))
         return message
 
@@ -147,7 +148,7 @@ class MemoryCluster:
         network.run(runs)
         parts = [runs[role].result for role in (Role.SERVER0, Role.SERVER1)]
         delays = max(run.channel.clock for run in runs.values())
-        return Answer(output.combine(parts[0], parts[1], self.program.precision), delays, network.record)
+        return Answer(output.combine(parts[0], parts[1], self.program), delays, network.record)
 
     def _runs(
         self, network: MemoryNetwork, block: dict[Role, Any], inputs: Mapping[Role, Words], start: int, rows: int
@@ -156,30 +157,27 @@ class MemoryCluster:
         for role, masked in inputs.items():
             channel = network.channel(role)
             transcript = Transcript(self.keys[role].transcript_key(role.partner, start), self.session)
-            work = executor.run_server(
-                channel, transcript, self.program, self.layers[role], block[role], masked
-            )
+            work = executor.run_server(channel, transcript, self.plan, self.layers[role], block[role], masked)
             runs[role] = Run(work, channel)
         channel = network.channel(DEALER)
-        runs[DEALER] = Run(executor.run_dealer(channel, self.program, block[DEALER]), channel)
+        runs[DEALER] = Run(executor.run_dealer(channel, self.plan, block[DEALER]), channel)
         return runs
 
 
 def prepare_all(
-    program: Program,
+    plan: preprocessing.Plan,
     layers: Mapping[Role, preprocessing.Layers],
     streams: Mapping[Role, Streams],
     seeds: tuple[bytes, bytes],
     start: int,
     rows: int,
-    padded: bool = False,
 ) -> tuple[dict[Role, Any], list[Array]]:
     """Preprocessing of one block by all three parties, and the dealer's message to server1."""
-    masks = [sharing.input_mask(seed, start, rows, program.input_shape) for seed in seeds]
-    kept, message = preprocessing.deal_block(program, layers[DEALER], streams[DEALER], masks[0] + masks[1], padded)
+    masks = [sharing.input_mask(seed, start, rows, plan.program.input_shape) for seed in seeds]
+    kept, message = preprocessing.deal_block(plan, layers[DEALER], streams[DEALER], masks[0] + masks[1])
     prepared: dict[Role, Any] = {DEALER: kept}
     for role, received in ((Role.SERVER0, None), (Role.SERVER1, message)):
         prepared[role] = preprocessing.prepare_block(
-            program, role, layers[role], streams[role], masks[role], received, padded
+            plan, role, layers[role], streams[role], masks[role], received
         )
     return prepared, message

@@ -17,6 +17,7 @@ import numpy as np
 from syfr.errors import NotReadyError, NotSharedError, ProtocolError
 from syfr.link import Frame
 from syfr.party.fields import Fields, fields_of, seeds_of, text
+from syfr.party.preprocessing import Plan
 from syfr.party.serving import Serving
 from syfr.party.state import StateDirectory
 from syfr.program import Program
@@ -52,6 +53,13 @@ class Model:
     role: Role
     serving: Serving
     agreed: set[Role] = field(default_factory=set)
+    _plans: dict[bool, Plan] = field(default_factory=dict, repr=False)
+
+    def plan(self, padded: bool = False) -> Plan:
+        """How it is run, in either form (protocol/answer.py)."""
+        if padded not in self._plans:
+            self._plans[padded] = Plan(self.program, padded)
+        return self._plans[padded]
 
     @property
     def ready(self) -> bool:

@@ -7,53 +7,58 @@ in common with others. What was made is handed out row by row, each row once.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
 
 from syfr.errors import ProtocolError
-from syfr.party.streams import Streams
 from syfr.program import Program
-from syfr.protocol import lift, linear, output, relu, truncation
+from syfr.protocol import lift, output
 from syfr.protocol.channel import Array, Like
 from syfr.protocol.cost import Cost
+from syfr.protocol.operation import Operation, Streams
+from syfr.protocol.operations import operations
 from syfr.protocol.roles import DEALER, Role
 from syfr.protocol.sharing import LayerShare, low_bits
+from syfr.protocol.transcript import DIGEST_BYTES
 from syfr.ring.fixedpoint import Words
-from syfr.steps import Linear
+from syfr.steps import Step, is_output
 
 Layers = Mapping[int, LayerShare]
 Part = TypeVar("Part")
 
+ServerBlock = dict[int, Any]
+"""What server0 or server1 has ready, by step."""
 
-@dataclass(frozen=True, repr=False)
-class StepPrepared:
-    """What one linear step needs online: the share that does not depend on m, and what follows the product."""
-
-    offset: Words
-    after: relu.Prepared | truncation.Prepared | Words
+DealerBlock = dict[int, Any]
+"""What the dealer keeps, by step."""
 
 
-ServerBlock = dict[int, StepPrepared | lift.Prepared]
-DealerBlock = dict[int, relu.Dealt | lift.Dealt]
+class Plan:
+    """How a Program is run: the operations of its steps.
 
+    Attributes:
+        padded: whether answers take the form of fewer delays (protocol/answer.py).
+    """
 
-def step_cost(program: Program, step: Linear, padded: bool = False) -> Cost:
-    """Delays and bytes of one step for one row, hashes not counted."""
-    values = math.prod(step.output_shape)
-    after = {
-        "relu": relu.cost(values, program.precision, padded),
-        "truncate": truncation.cost(values),
-        "output": Cost(),
-    }
-    return linear.cost(step) + after[step.then]
+    def __init__(self, program: Program, padded: bool = False) -> None:
+        self.program, self.padded = program, padded
+        self.operations: list[Operation[Any]] = operations(program, padded)
+        self._last_reader = [0] * (len(program.steps) + 1)
+        for number, step in enumerate(program.steps):
+            for source in step.sources:
+                self._last_reader[source] = number
 
+    def ends_with(self, number: int, step: Step) -> list[int]:
+        """The values that nothing reads after step ``number``."""
+        return [source for source in set(step.sources) if self._last_reader[source] == number]
 
-def flat(step: Linear, rows: int) -> tuple[int, int]:
-    """Rows and values a row of a step's result."""
-    return rows, math.prod(step.output_shape)
+    @property
+    def input_values(self) -> int:
+        """Elements of a row of the input."""
+        return math.prod(self.program.input_shape)
 
 
 def lift_number(program: Program) -> int:
@@ -61,143 +66,162 @@ def lift_number(program: Program) -> int:
     return len(program.steps)
 
 
+def step_cost(program: Program, number: int, padded: bool = False) -> Cost:
+    """Delays and bytes of one step for one row, hashes not counted."""
+    return Plan(program, padded).operations[number].cost()
+
+
 def program_cost(program: Program, padded: bool = False) -> Cost:
-    """Delays and bytes of one query of one row, hashes not counted; ``padded`` in the form of fewer delays."""
-    total = Cost()
-    if program.input_bits is not None:
-        total += lift.cost(math.prod(program.input_shape), program.precision, padded)
-    for _, step in program.linear_steps():
-        total += step_cost(program, step, padded)
-    return total if total.delays else total + output.agreement()
+    """Delays and bytes of one query of one row, hashes not counted; ``padded`` in the form of fewer delays.
+
+    Steps that do not wait for each other share their delays: the longest way through the graph counts.
+    """
+    plan = Plan(program, padded)
+    total = _lift_cost(plan)
+    at = [total.delays]
+    for operation, agrees in zip(plan.operations, agreeing(plan), strict=True):
+        own = operation.cost()
+        total += own
+        before = max(at[source] for source in operation.step.sources)
+        at.append(before + own.delays + agrees * output.agreement().delays)
+    return Cost(max(at), total.online_bytes, total.preprocessing_bytes)
+
+
+def agreeing(plan: Plan) -> list[bool]:
+    """Which steps compare hashes by themselves: outputs that no swap led to."""
+    swapped, found = [plan.program.input_bits is not None], []
+    for operation, step in zip(plan.operations, plan.program.steps, strict=True):
+        before = any(swapped[source] for source in step.sources)
+        found.append(is_output(step) and not before)
+        swapped.append(before or operation.hash_bytes() > 0)
+    return found
+
+
+def hash_bytes(program: Program, padded: bool = False) -> int:
+    """Bytes of the running hash in one part of a query, whatever the number of its rows."""
+    plan = Plan(program, padded)
+    total = 2 * DIGEST_BYTES * (program.input_bits is not None)
+    total += sum(operation.hash_bytes() for operation in plan.operations)
+    return total + output.agreement().online_bytes * sum(agreeing(plan))
+
+
+def _lift_cost(plan: Plan) -> Cost:
+    if plan.program.input_bits is None:
+        return Cost()
+    return lift.cost(plan.input_values, plan.program.precision, plan.padded)
 
 
 def deal_block(
-    program: Program, layers: Layers, streams: Streams, input_mask: Words, padded: bool = False
+    plan: Plan, layers: Layers, streams: Streams, input_mask: Words
 ) -> tuple[DealerBlock, list[Array]]:
-    """The dealer's side. ``input_mask`` is lambda0 + lambda1 of the block's rows; ``padded`` chooses the form of the
-    answers (answer.py).
+    """The dealer's side. ``input_mask`` is lambda0 + lambda1 of the block's rows.
 
     Returns:
         What the dealer keeps, by step, and the arrays for server1, in the order of :func:`dealt_like`.
     """
-    rows = input_mask.shape[0]
-    precision = program.precision
     keeps: DealerBlock = {}
     message: list[Array] = []
-    if program.input_bits is not None:
-        number, shape = lift_number(program), (rows, math.prod(program.input_shape))
-        small = low_bits(input_mask, program.input_bits).reshape(shape)
-        with0, with1 = (streams.common(peer, number, "after") for peer in (Role.SERVER0, Role.SERVER1))
-        own = streams.own()
-        keeps[number], arrays = lift.deal(small, program.input_bits, precision, with0, with1, own, padded)
-        message.extend(arrays)
-        input_mask = _dealer_mask((rows, *program.input_shape), streams, number)
-    masks = [input_mask]
-    for number, step in enumerate(program.steps):
-        mask = masks[step.source]
-        if not isinstance(step, Linear):
-            masks.append(mask.reshape(rows, *step.output_shape))
-            continue
-        message.append(linear.deal(step, layers[number], mask, streams.common(Role.SERVER0, number, "linear")))
-        if step.then == "output":
-            break
-        masks.append(_dealer_mask((rows, *step.output_shape), streams, number))
-        with0, with1 = (streams.common(peer, number, "after") for peer in (Role.SERVER0, Role.SERVER1))
-        if step.then == "relu":
-            keeps[number], arrays = relu.deal(flat(step, rows), precision, with0, with1, streams.own(), padded)
-        else:
-            arrays = truncation.deal(flat(step, rows), precision, with0, with1)
-        message.extend(arrays)
+    if plan.program.input_bits is not None:
+        input_mask = _deal_lift(plan, streams, input_mask, keeps, message)
+
+    def one(operation: Operation[Any], masks: Sequence[Words]) -> Words | None:
+        dealing = operation.deal(masks, layers.get(operation.number), streams)
+        message.extend(dealing.sent)
+        if operation.dealer_answers:
+            keeps[operation.number] = dealing.kept
+        return dealing.mask
+
+    _walk(plan, input_mask, one)
     return keeps, message
 
 
-def _dealer_mask(shape: tuple[int, ...], streams: Streams, number: int) -> Words:
+def _walk(
+    plan: Plan, input_mask: Words, one: Callable[[Operation[Any], Sequence[Words]], Words | None]
+) -> None:
+    """Call ``one`` for every operation with the masks of the values it reads; a mask that nobody reads is let go."""
+    masks: dict[int, Words] = {0: input_mask}
+    for number, (step, operation) in enumerate(zip(plan.program.steps, plan.operations, strict=True)):
+        mask = one(operation, [masks[source] for source in step.sources])
+        for source in plan.ends_with(number, step):
+            del masks[source]
+        if mask is not None:
+            masks[number + 1] = mask
+
+
+def _deal_lift(
+    plan: Plan, streams: Streams, input_mask: Words, keeps: DealerBlock, message: list[Array]
+) -> Words:
+    program, rows = plan.program, input_mask.shape[0]
+    number, bits = lift_number(program), program.input_bits or 0
+    small = low_bits(input_mask, bits).reshape(rows, plan.input_values)
+    with0, with1 = (streams.common(peer, number, "after") for peer in (Role.SERVER0, Role.SERVER1))
+    own = streams.own()
+    keeps[number], arrays = lift.deal(small, bits, program.precision, with0, with1, own, plan.padded)
+    message.extend(arrays)
+    shape = (rows, *program.input_shape)
     both = [streams.common(peer, number, "mask").elements("mask", shape) for peer in (Role.SERVER0, Role.SERVER1)]
     return both[0] + both[1]
 
 
-def dealt_like(program: Program, rows: int) -> list[Like]:
+def dealt_like(plan: Plan, rows: int) -> list[Like]:
     """The arrays of a block that the dealer sends to server1."""
     expected: list[Like] = []
-    if program.input_bits is not None:
-        expected.extend(lift.dealt_like((rows, math.prod(program.input_shape)), program.precision))
-    for _, step in program.linear_steps():
-        expected.append(linear.dealt_like(step, rows))
-        if step.then == "relu":
-            expected.extend(relu.dealt_like(flat(step, rows), program.precision))
-        elif step.then == "truncate":
-            expected.extend(truncation.dealt_like(flat(step, rows)))
+    if plan.program.input_bits is not None:
+        expected.extend(lift.dealt_like((rows, plan.input_values), plan.program.precision))
+    for operation in plan.operations:
+        expected.extend(operation.dealt_like(rows))
     return expected
 
 
 def prepare_block(
-    program: Program,
+    plan: Plan,
     role: Role,
     layers: Layers,
     streams: Streams,
     input_mask: Words,
     message: Sequence[Array] | None,
-    padded: bool = False,
 ) -> ServerBlock:
     """The side of server0 (``message`` is None) and of server1 (the arrays that the dealer sent).
 
     ``input_mask`` is this server's lambda of the block's rows.
     """
     rows = input_mask.shape[0]
-    if message is not None and [Like.of(array) for array in message] != dealt_like(program, rows):
+    if message is not None and [Like.of(array) for array in message] != dealt_like(plan, rows):
         raise ProtocolError("The dealer sent preprocessing of another shape than the program has.")
-    arrays = None if message is None else iter(message)
+    messages = None if message is None else iter(message)
     block: ServerBlock = {}
-    if program.input_bits is not None:
-        input_mask = _prepare_lift(program, role, block, rows, streams, arrays, padded)
-    masks = [input_mask]
-    for number, step in enumerate(program.steps):
-        mask = masks[step.source]
-        if not isinstance(step, Linear):
-            masks.append(mask.reshape(rows, *step.output_shape))
-            continue
-        if arrays is None:
-            source = streams.common(DEALER, number, "linear")
-            offset = linear.prepare0(step, layers[number], mask, program.precision, source)
-        else:
-            offset = linear.prepare1(step, layers[number], mask, next(arrays))
-        after, next_mask = _prepare_after(program, role, step, number, rows, streams, arrays, padded)
-        block[number] = StepPrepared(offset, after)
-        masks.append(next_mask)
+    if plan.program.input_bits is not None:
+        input_mask = _prepare_lift(plan, role, block, rows, streams, messages)
+
+    def one(operation: Operation[Any], masks: Sequence[Words]) -> Words | None:
+        preparing = operation.prepare(role, masks, layers.get(operation.number), streams, messages)
+        if not operation.local:
+            block[operation.number] = preparing.ready
+        return preparing.mask
+
+    _walk(plan, input_mask, one)
     return block
 
 
 def _prepare_lift(
-    program: Program, role: Role, block: ServerBlock, rows: int, streams: Streams, arrays: Any, padded: bool
+    plan: Plan, role: Role, block: ServerBlock, rows: int, streams: Streams, messages: Iterator[Array] | None
 ) -> Words:
-    number = lift_number(program)
+    program, number = plan.program, lift_number(plan.program)
     dealer, partner = (streams.common(peer, number, "after") for peer in (DEALER, role.partner))
     next_mask = streams.common(DEALER, number, "mask").elements("mask", (rows, *program.input_shape))
-    shape = (rows, math.prod(program.input_shape))
-    message = None if arrays is None else [next(arrays), next(arrays)]
-    bits = program.input_bits or 0
+    shape = (rows, plan.input_values)
+    message = None if messages is None else [next(messages), next(messages)]
     block[number] = lift.prepare(
-        shape, bits, program.precision, dealer, partner, next_mask.reshape(shape), message, padded
+        shape,
+        program.input_bits or 0,
+        program.precision,
+        dealer,
+        partner,
+        next_mask.reshape(shape),
+        message,
+        plan.padded,
     )
     return next_mask
-
-
-def _prepare_after(
-    program: Program, role: Role, step: Linear, number: int, rows: int, streams: Streams, arrays: Any, padded: bool
-) -> tuple[relu.Prepared | truncation.Prepared | Words, Words]:
-    partner = streams.common(role.partner, number, "after")
-    shape = flat(step, rows)
-    if step.then == "output":
-        return output.prepare((rows, *step.output_shape), role, partner), np.empty(0, np.uint64)
-    dealer = streams.common(DEALER, number, "after")
-    next_mask = streams.common(DEALER, number, "mask").elements("mask", (rows, *step.output_shape))
-    # The online part adds its result onto the mask; preprocessing of the next layer still needs it unchanged.
-    onto = next_mask.reshape(shape).copy()
-    if step.then == "relu":
-        message = None if arrays is None else [next(arrays), next(arrays)]
-        return relu.prepare(shape, program.precision, dealer, partner, onto, message, padded), next_mask
-    message = None if arrays is None else [next(arrays)]
-    return truncation.prepare(shape, program.precision, dealer, onto, message), next_mask
 
 
 def take_rows(part: Part, start: int, stop: int) -> Part:
@@ -222,16 +246,9 @@ def take_rows(part: Part, start: int, stop: int) -> Part:
 
 def row_bytes(program: Program) -> int:
     """Memory of one prepared row at server0 or server1, in bytes, nearly."""
-    precision = program.precision
-    small = precision.digits * (precision.thresholds + 2) + 6
+    plan, precision = Plan(program), program.precision
     total = 1
     if program.input_bits is not None:
-        total += math.prod(program.input_shape) * (small + 8 * (lift.DEALT + 1))
-    for _, step in program.linear_steps():
-        values = math.prod(step.output_shape)
-        total += 8 * values
-        if step.then == "relu":
-            total += values * (small + 8 * (relu.DEALT + 1))
-        elif step.then == "truncate":
-            total += values * (4 + 8 * (truncation.DEALT + 1))
-    return total
+        small = precision.digits * (precision.thresholds + 2) + 6
+        total += plan.input_values * (small + 8 * (lift.DEALT + 1))
+    return total + sum(operation.row_bytes() for operation in plan.operations)

@@ -140,7 +140,7 @@ class Queries:
         transcript = Transcript(session.transcript_key(start), opening)
         masked = masked_input[start - place.start : start - place.start + rows]
         query.transcripts.append(transcript)
-        work = executor.run_server(channel, transcript, model.program, model.layers, prepared, masked)
+        work = executor.run_server(channel, transcript, model.plan(), model.layers, prepared, masked)
         query.begun_until += rows
         if query.begun_until == place.stop:
             query.masked_input = None
@@ -208,7 +208,7 @@ class Queries:
                 return
             channel = LinkChannel(self._role, self._links, place, len(query.runs))
             query.begun_until += rows
-            self._run(session, query, Run(executor.run_dealer(channel, session.model.program, dealt), channel))
+            self._run(session, query, Run(executor.run_dealer(channel, session.model.plan(), dealt), channel))
 
     # ---- the end ----
 

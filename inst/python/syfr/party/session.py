@@ -81,7 +81,7 @@ class Query:
     @property
     def missing(self) -> Role | None:
         """The worker for whose message a part waits, if any does."""
-        return next((run.missing[0] for run in self.runs if run.missing), None)
+        return next((run.missing[0][0] for run in self.runs if run.missing), None)
 
     def end(self) -> None:
         """Nothing of it goes on."""
@@ -186,7 +186,7 @@ class Session:
         self._blocks += 1
         first, second = (mask.rows(place.start, rows) for mask in self._input_masks)
         kept, message = preprocessing.deal_block(
-            self.model.program, self.model.layers, self.keys.block(number), first + second, self.padded
+            self.model.plan(self.padded), self.model.layers, self.keys.block(number), first + second
         )
         self.pool.add(place.start, rows, kept)
         return number, place, message
@@ -216,7 +216,7 @@ class Session:
         number, place, padded, message = self.pending.popleft()
         mask = self._input_masks[0].rows(place.start, place.rows)
         block = preprocessing.prepare_block(
-            self.model.program, self.role, self.model.layers, self.keys.block(number), mask, message, padded
+            self.model.plan(padded), self.role, self.model.layers, self.keys.block(number), mask, message
         )
         self.pool.add(place.start, place.rows, block)
         if place.start == self.pool.next_row:

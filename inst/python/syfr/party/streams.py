@@ -7,23 +7,12 @@ from the pair's; the nonce of a stream names block, step and purpose, so no two 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
 
 from syfr.protocol.roles import Role
-from syfr.ring.streams import KeyStream, Source, derive_key, fresh_key
+from syfr.ring.streams import KeyStream, derive_key, fresh_key
 
-PURPOSES = ("mask", "linear", "after")
-"""lambda' of a step's result; c0 of its product; what follows the product (truncation, ReLU, output)."""
-
-
-class Streams(Protocol):
-    """The sources of one party for one block of rows."""
-
-    def common(self, peer: Role, number: int, purpose: str) -> Source:
-        """The source that this party and ``peer`` have in common for one step and purpose."""
-
-    def own(self) -> Source:
-        """A source that no other party has."""
+PURPOSES = ("mask", "linear", "after", "bits")
+"""lambda' of a step's result; c0 of its product; what follows the product (truncation, ReLU, output); signs."""
 
 
 class PairKeys:

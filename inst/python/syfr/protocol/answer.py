@@ -50,9 +50,8 @@ async def online(
 ) -> Words:
     """server0 and server1: the masked value y + lambda', (rows, n), modulo 2^48."""
     if pads is None:
-        (packed,) = await channel.receive(DEALER, (number, "answer"), bits_like(shape))
-        transcript.absorb(packed)
-        return await swap_masked(channel, transcript, number, share_for(unpack_bits(packed, shape[1])))
+        answer = await receive(channel, transcript, number, shape)
+        return await swap_masked(channel, transcript, number, share_for(answer))
     both = np.stack([share_for(np.full(shape, bit, np.uint8)) for bit in (0, 1)], axis=1)
     partner, tag, wire = channel.role.partner, (number, "masked"), (shape[0], 2 * WIRE_BYTES * shape[1])
     digest = transcript.digest
@@ -66,6 +65,13 @@ async def online(
     masked = _chosen(both, answer) - unpack_elements(pad.reshape(-1), shape)
     masked += _chosen(unpack_elements(theirs.reshape(-1), both.shape), answer)
     return _agree_on(transcript, masked)
+
+
+async def receive(channel: Channel, transcript: Transcript, number: int, shape: Shape) -> Bytes:
+    """server0 and server1: T for every value, (rows, n), in the form of two delays."""
+    (packed,) = await channel.receive(DEALER, (number, "answer"), bits_like(shape))
+    transcript.absorb(packed)
+    return unpack_bits(packed, shape[1])
 
 
 def _chosen(both: Words, answer: Bytes) -> Words:

@@ -7,10 +7,11 @@ A logical clock rides on every message; it counts message delays, which tests co
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Generator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,9 @@ from syfr.protocol.roles import Role
 Array = NDArray[Any]
 Tag = tuple[int, str]
 Key = tuple[Role, int, str]
+
+Missing = tuple[Key, ...]
+Self = TypeVar("Self", bound="Channel")
 
 MESSAGES = ("opened", "compare", "answer", "masked", "agree", "output")
 """Every message of the online phase, in the order of their numbers on the wire."""
@@ -48,9 +52,14 @@ class Channel(ABC):
     def __init__(self, role: Role) -> None:
         self.role = role
         self.clock = 0
-        self.sent_bytes = 0
         self._waiting: dict[Key, tuple[int, Sequence[Array]]] = {}
         self._seen: set[Key] = set()
+
+    def branch(self: Self, clock: int) -> Self:
+        """The same channel for one step, whose logical time begins at ``clock``: steps at the same time do not add."""
+        twin = copy.copy(self)
+        twin.clock = clock
+        return twin
 
     @abstractmethod
     def transmit(self, peer: Role, tag: Tag, clock: int, arrays: Sequence[Array]) -> None:
@@ -58,7 +67,6 @@ class Channel(ABC):
 
     def send(self, peer: Role, tag: Tag, *arrays: Array) -> None:
         """Send arrays to a peer under a name that this query uses once."""
-        self.sent_bytes += sum(array.nbytes for array in arrays)
         self.transmit(peer, tag, self.clock, arrays)
 
     def deliver(self, peer: Role, tag: Tag, clock: int, arrays: Sequence[Array]) -> None:
@@ -93,18 +101,66 @@ class _Arrival:
         self._messages = waiting
         self._key = key
 
-    def __await__(self) -> Generator[Key, None, tuple[int, Sequence[Array]]]:
+    def __await__(self) -> Generator[Missing, None, tuple[int, Sequence[Array]]]:
         while self._key not in self._messages:
-            yield self._key
+            yield (self._key,)
         return self._messages.pop(self._key)
 
 
-class Run:
-    """Drives one party's coroutine over its channel: runs until a message is missing, then waits to be resumed."""
+class Together:
+    """Coroutines of one party that go on side by side, each as far as its messages allow."""
 
-    def __init__(self, coroutine: Coroutine[Key, None, Any], channel: Channel) -> None:
+    def __init__(self, channel: Channel) -> None:
+        self._arrived = channel._waiting
+        self._work: dict[int, tuple[Coroutine[Missing, None, Any], Missing]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._work)
+
+    def start(self, number: int, coroutine: Coroutine[Missing, None, Any]) -> None:
+        """Add a coroutine; it first runs when :meth:`next` is awaited."""
+        self._work[number] = coroutine, ()
+
+    async def next(self) -> tuple[int, Any]:
+        """The number and the result of the next coroutine that ends."""
+        while True:
+            for number, (coroutine, missing) in list(self._work.items()):
+                if not all(key in self._arrived for key in missing):
+                    continue
+                try:
+                    self._work[number] = coroutine, coroutine.send(None)
+                except StopIteration as end:
+                    del self._work[number]
+                    return number, end.value
+            await _Any(tuple(key for _, missing in self._work.values() for key in missing), self._arrived)
+
+    def close(self) -> None:
+        """End all that have not ended."""
+        for coroutine, _ in self._work.values():
+            coroutine.close()
+
+
+class _Any:
+    """Awaits any of several messages, which stay where they are."""
+
+    def __init__(self, keys: Missing, arrived: dict[Key, tuple[int, Sequence[Array]]]) -> None:
+        self._keys, self._arrived = keys, arrived
+
+    def __await__(self) -> Generator[Missing, None, None]:
+        while not any(key in self._arrived for key in self._keys):
+            yield self._keys
+
+
+class Run:
+    """Drives one party's coroutine over its channel: runs until a message is missing, then waits to be resumed.
+
+    Attributes:
+        missing: the messages any of which makes it go on.
+    """
+
+    def __init__(self, coroutine: Coroutine[Missing, None, Any], channel: Channel) -> None:
         self.channel = channel
-        self.missing: Key | None = None
+        self.missing: Missing = ()
         self.done = False
         self.result: Any = None
         self._coroutine = coroutine
@@ -115,14 +171,14 @@ class Run:
             self.missing = self._coroutine.send(None)
         except StopIteration as end:
             self.channel.require_all_read()
-            self.done, self.result, self.missing = True, end.value, None
+            self.done, self.result, self.missing = True, end.value, ()
 
     def deliver(self, peer: Role, tag: Tag, clock: int, arrays: Sequence[Array]) -> None:
-        """Take in a message and go on if it was the one that was missing; after the end none is expected."""
+        """Take in a message and go on if it was one that was missing; after the end none is expected."""
         self.channel.deliver(peer, tag, clock, arrays)
         if self.done:
             self.channel.require_all_read()
-        if self.missing == (peer, *tag):
+        if (peer, *tag) in self.missing:
             self.advance()
 
     def close(self) -> None:

@@ -71,18 +71,21 @@ def prepare(
 ) -> Mapping[str, Bytes]:
     """The fields of :class:`Prepared` for server0 (``dealt`` is None) or server1."""
     digits = digits_of(bits, precision)
-    if dealt is None:
-        thresholds = _draw(with_dealer, shape, bits, precision)
-    else:
-        thresholds = unpack_digits(dealt, digits, precision.modulus)
     per_digit = (shape[0], digits, shape[1])
     return {
-        "thresholds": thresholds,
+        "thresholds": thresholds(shape, bits, precision, with_dealer, dealt),
         "flip": with_partner.below("flip", shape, 2),
         "multipliers": with_partner.below("multipliers", per_digit, precision.modulus - 1, start=1),
         "masks": with_partner.below("masks", per_digit, precision.modulus),
         "rotation": with_partner.below("rotation", shape, digits),
     }
+
+
+def thresholds(shape: Shape, bits: int, precision: Precision, with_dealer: Source, dealt: Array | None) -> Bytes:
+    """A server's shares of [digit of R > v], (rows, digits, thresholds, n); ``dealt`` is None at server0."""
+    if dealt is None:
+        return _draw(with_dealer, shape, bits, precision)
+    return unpack_digits(dealt, digits_of(bits, precision), precision.modulus)
 
 
 def _draw(with_dealer: Source, shape: Shape, bits: int, precision: Precision) -> Bytes:

@@ -6,18 +6,26 @@ With W = E - B, B = B0 + B1 and x = m - lambda, lambda = lambda0 + lambda1 (sign
 
 server0 computes m·(E - B0) - lambda0·E + c0, server1 computes -m·B1 - lambda1·E + c1, where c0 + c1 = lambda·B: c0
 comes from the key of server0 and the dealer, c1 is sent to server1. All but the products with m is preprocessing.
+Values that are added before the truncation, at scale f, are shares already: m - lambda0 and -lambda1, times 2^f.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from syfr.protocol.channel import Like
+from syfr.program import Program
+from syfr.protocol.after import what_follows
+from syfr.protocol.channel import Channel, Like
 from syfr.protocol.cost import Cost
+from syfr.protocol.operation import Dealing, Messages, Operation, Preparing, Streams
+from syfr.protocol.roles import DEALER, Role
 from syfr.protocol.sharing import LayerShare
-from syfr.ring.fixedpoint import WIRE_BYTES, Precision, Words
+from syfr.protocol.transcript import Transcript
+from syfr.ring.fixedpoint import WIRE_BYTES, Words
 from syfr.ring.packing import pack_elements, unpack_elements
 from syfr.ring.products import convolve_onto, matmul_onto
 from syfr.ring.streams import Bytes, Source
@@ -30,11 +38,6 @@ def multiply_onto(step: Linear, x: Words, kernel: Words, out: Words) -> Words:
     if place is None:
         return matmul_onto(x, kernel, out)
     return convolve_onto(x, kernel, place.strides, place.padding, place.dilation, place.groups, out)
-
-
-def cost(step: Linear) -> Cost:
-    """c1 alone, for one row."""
-    return Cost(preprocessing_bytes=WIRE_BYTES * math.prod(step.output_shape))
 
 
 def deal(step: Linear, share: LayerShare, mask: Words, with0: Source) -> Bytes:
@@ -51,10 +54,10 @@ def dealt_like(step: Linear, rows: int) -> Like:
     return Like("uint8", (rows, WIRE_BYTES * math.prod(step.output_shape)))
 
 
-def prepare0(step: Linear, share: LayerShare, mask: Words, precision: Precision, with_dealer: Source) -> Words:
-    """All of server0's share that does not need m: -lambda0·E + c0 + bias, and the constant of the truncation."""
+def prepare0(step: Linear, share: LayerShare, mask: Words, constant: int, with_dealer: Source) -> Words:
+    """All of server0's share that does not need m: -lambda0·E + c0 + bias, and the constant of what follows."""
     offset = with_dealer.elements("c0", (mask.shape[0], *step.output_shape))
-    offset += np.uint64(_truncation_constant(step, precision))
+    offset += np.uint64(constant)
     return _add_own_part(step, share, mask, offset)
 
 
@@ -72,12 +75,6 @@ def _add_own_part(step: Linear, share: LayerShare, mask: Words, offset: Words) -
     return offset
 
 
-def _truncation_constant(step: Linear, precision: Precision) -> int:
-    """2^f - 1 makes the sum of two shifted shares floor or ceil; a signed value is lifted by 2^(k - 2) besides."""
-    lift = 1 << (precision.value_bits - 2) if step.then == "truncate" else 0
-    return (1 << precision.fraction_bits) - 1 + lift
-
-
 def online(step: Linear, share: LayerShare, offset: Words, masked_input: Words) -> Words:
     """This server's additive share of z + constant at scale 2f; the only work that waits for the input.
 
@@ -86,3 +83,79 @@ def online(step: Linear, share: LayerShare, offset: Words, masked_input: Words) 
     return multiply_onto(step, masked_input, share.factor, offset)
 
 
+class LinearOperation(Operation[Linear]):
+    """A linear layer and what follows it. What is ready: the offset, and what follows' own."""
+
+    def __init__(self, program: Program, step: Linear, number: int, padded: bool) -> None:
+        super().__init__(program, step, number, padded)
+        bits = self.precision.fraction_bits
+        self.after = what_follows(
+            step.then, number, self.values, self.precision, bits, program.output_digits, padded
+        )
+        self.dealer_answers = step.then == "relu"
+
+    def cost(self) -> Cost:
+        """c1, and what follows."""
+        return Cost(preprocessing_bytes=WIRE_BYTES * self.values) + self.after.cost()
+
+    def hash_bytes(self) -> int:
+        """Of what follows."""
+        return self.after.hash_bytes()
+
+    def row_bytes(self) -> int:
+        """The offset, and what follows."""
+        return 8 * self.values + self.after.row_bytes()
+
+    def dealt_like(self, rows: int) -> list[Like]:
+        """c1, and what follows."""
+        return [dealt_like(self.step, rows), *self.after.dealt_like(rows)]
+
+    def deal(self, masks: Sequence[Words], share: LayerShare | None, streams: Streams) -> Dealing:
+        """c1, and what follows."""
+        rows = masks[0].shape[0]
+        c1 = deal(self.step, _given(share), masks[0], streams.common(Role.SERVER0, self.number, "linear"))
+        kept, arrays = self.after.deal(rows, streams)
+        mask = None if self.step.then == "output" else self.dealer_mask(rows, streams)
+        return Dealing(mask, kept, [c1, *arrays])
+
+    def prepare(
+        self, role: Role, masks: Sequence[Words], share: LayerShare | None, streams: Streams, messages: Messages
+    ) -> Preparing:
+        """The offset, and what follows."""
+        rows, step = masks[0].shape[0], self.step
+        if messages is None:
+            source = streams.common(DEALER, self.number, "linear")
+            offset = prepare0(step, _given(share), masks[0], self.after.constant(), source)
+        else:
+            offset = prepare1(step, _given(share), masks[0], next(messages))
+        for (_, factor), added in zip(step.plus, masks[1:], strict=True):
+            offset -= added * self._at_scale(factor)
+        mask = None if step.then == "output" else self.server_mask(rows, streams)
+        return Preparing(mask, (offset, self.after.prepare(role, rows, streams, mask, messages)))
+
+    async def online(
+        self, channel: Channel, transcript: Transcript, share: LayerShare | None, ready: Any, values: Sequence[Words]
+    ) -> Any:
+        """The product, and what follows."""
+        offset, after = ready
+        z = online(self.step, _given(share), offset, values[0])
+        if channel.role is Role.SERVER0:
+            for (_, factor), value in zip(self.step.plus, values[1:], strict=True):
+                z += value * self._at_scale(factor)
+        return await self.after.online(channel, transcript, after, z.reshape(z.shape[0], self.values))
+
+    async def online_dealer(self, channel: Channel, kept: Any) -> None:
+        """Of what follows."""
+        await self.after.online_dealer(channel, kept)
+
+    def _at_scale(self, factor: int) -> np.uint64:
+        return np.uint64((factor << self.precision.fraction_bits) & _RING)
+
+
+_RING = (1 << 64) - 1
+
+
+def _given(share: LayerShare | None) -> LayerShare:
+    if share is None:
+        raise ValueError("A linear layer has weights.")
+    return share

@@ -1,8 +1,8 @@
 """The last layer: truncated additive shares go to the client, who adds them; no worker sees the sum.
 
-Each of server0 and server1 adds its half of a sharing of zero to its share of z + 2^f - 1, reduces it modulo 2^k and
-shifts it right by f. The client adds both modulo 2^kappa and reads the sum signed: the modulus shrinks with the
-shift, so the wrap of 2^k becomes a wrap of 2^kappa and no large error is possible.
+Each of server0 and server1 adds its half of a sharing of zero to its share of z + 2^s - 1, reduces it modulo 2^k and
+shifts it right by s, as far as the answer's digits reach. The client adds both modulo 2^(k - s) and reads the sum
+signed: the modulus shrinks with the shift, so a wrap of 2^k becomes one of 2^(k - s) and no large error is possible.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from syfr.program import Program
 from syfr.protocol.channel import Channel
 from syfr.protocol.cost import Cost
 from syfr.protocol.roles import Role
@@ -35,13 +36,16 @@ def prepare(shape: tuple[int, ...], role: Role, with_partner: Source) -> Words:
 async def online(
     channel: Channel, transcript: Transcript, number: int, precision: Precision, zero: Words, z: Words
 ) -> Packed:
-    """This server's part of the answer, kappa bits a value, once both servers have agreed on the input."""
+    """This server's part of the answer, once both servers have agreed on the input.
+
+    ``precision`` takes as many bits off as the answer shall not show: s is its fraction_bits, k its value_bits.
+    """
     await transcript.agree(channel, (number, "agree"))
     nothing = np.zeros(z.shape, np.uint32)
     return masked_quotient(z + zero, nothing, precision.fraction_bits, precision.value_bits)
 
 
-def combine(first: Packed, second: Packed, precision: Precision) -> NDArray[np.float64]:
+def combine(first: Packed, second: Packed, program: Program) -> NDArray[np.float64]:
     """The client's side: the output as real numbers."""
-    total = signed(first.astype(np.uint64) + second, precision.truncated_bits)
-    return precision.decode(total)
+    total = signed(first.astype(np.uint64) + second, program.output_bits)
+    return np.asarray(total.view(np.int64).astype(np.float64) / 2.0**program.output_digits)

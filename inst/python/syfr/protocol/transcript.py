@@ -23,24 +23,48 @@ DIGEST_BYTES = 16
 
 
 class Transcript:
-    """The chain for one query. ``key`` serves this query only; ``opening`` names it: session, program, rows."""
+    """The chain for one query. ``key`` serves this query only; ``opening`` names it: session, program, rows.
+
+    Steps that run at the same time have a chain each, which begins with those of the values that it reads: what one
+    of them compares covers all that led to it, in whatever order messages arrive.
+
+    Attributes:
+        compared: whether a partner's hash was found equal here or in a chain before.
+    """
 
     def __init__(self, key: bytes, opening: bytes) -> None:
-        self._gmac = AESGCM(key)
+        self._start(AESGCM(key), 0)
+        self._chain(opening)
+
+    def _start(self, gmac: AESGCM, number: int) -> None:
+        self._gmac = gmac
+        self._number = number.to_bytes(4, "big")
         self._count = 0
         self._digest = bytes(DIGEST_BYTES)
         self.compared = False
-        self._chain(opening)
+
+    @classmethod
+    def following(cls, number: int, before: Sequence[Transcript]) -> Transcript:
+        """The chain of step ``number``, counted from 1, after those of the values that it reads."""
+        chain = cls.__new__(cls)
+        chain._start(before[0]._gmac, number)
+        chain._chain(b"".join(one._digest for one in before))
+        chain.compared = any(one.compared for one in before)
+        return chain
 
     def __repr__(self) -> str:
         return "Transcript(<REDACTED>)"
+
+    def join(self, others: Sequence[Transcript]) -> None:
+        """Add the ends of other chains."""
+        self._chain(b"".join(other._digest for other in others))
 
     def absorb(self, known: Array) -> None:
         """Add an array that both must hold alike."""
         self._chain(np.ascontiguousarray(known).reshape(-1).view(np.uint8).data)
 
     def _chain(self, data: bytes | memoryview) -> None:
-        nonce = self._count.to_bytes(12, "big")
+        nonce = self._number + self._count.to_bytes(8, "big")
         self._count += 1
         self._digest = self._gmac.encrypt(nonce, self._digest, data)[-DIGEST_BYTES:]
 

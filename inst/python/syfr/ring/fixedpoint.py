@@ -7,7 +7,7 @@ truncation kappa = k - f bits are left.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +64,10 @@ class Precision:
     def largest(self) -> float:
         """A real number before truncation must stay below this in magnitude."""
         return (2.0 ** (self.value_bits - 1) - 2.0**self.fraction_bits) / 4.0**self.fraction_bits
+
+    def taking_off(self, bits: int) -> Precision:
+        """The format for truncating a value with f + ``bits`` fraction bits to f: as many more above the point."""
+        return replace(self, fraction_bits=bits, value_bits=self.truncated_bits + bits)
 
     def check(self) -> None:
         """Raise ProtocolError for a format that the kernels do not support."""

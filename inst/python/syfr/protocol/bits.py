@@ -1,0 +1,193 @@
+"""Signs of masked values: from m, known to server0 and server1, and lambda, known to the dealer, to shares of [x >= t].
+
+A masked value needs no opening: for any public t, C = m - t and R = lambda modulo 2^kappa are what relu.py gets by its
+first swap, so one compare (compare.py) and one answer are enough, two delays. With p the top bit of R and C', R' what
+is below the top bits,
+
+    [x >= t] = 1 xor C_top xor p xor [C' < R']
+
+The dealer finds beta' = [C' < R'] xor beta, a uniform bit, and answers T = p xor beta' xor tau with a fresh bit tau of
+its own. With a = 1 xor C_top xor beta xor T, [x >= t] = a xor tau = a + (1 - 2a)·tau, linear in what was dealt. Several
+t for one x share what is dealt of R'; flip, multipliers, masks, rotation and tau are fresh for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from syfr.protocol import answer, compare
+from syfr.protocol.channel import Array, Channel, Like
+from syfr.protocol.cost import Cost
+from syfr.protocol.roles import DEALER, Role
+from syfr.protocol.transcript import Transcript
+from syfr.ring.compare import blinded_words
+from syfr.ring.fixedpoint import WIRE_BYTES, Precision, Words
+from syfr.ring.packing import pack_elements, unpack_elements
+from syfr.ring.streams import Bytes, Source
+
+Packed = NDArray[np.uint32]
+Shape = tuple[int, int, int]
+"""Rows, compares of one value, values a row."""
+
+
+@dataclass(frozen=True, repr=False)
+class Prepared:
+    """What server0 or server1 has ready; all arrays have the rows first.
+
+    Attributes:
+        thresholds: shares of [digit of R' > v], (rows, digits, thresholds, n).
+        flip, rotation: for each compare, (rows, knots, n).
+        multipliers, masks: (rows, knots, digits, n).
+        dealt: shares of tau and, for what is multiplied by the bit, of tau·lambda: (rows, 1 or 2, knots, n).
+        pads: see answer.py; None in the form of two delays.
+    """
+
+    thresholds: Bytes
+    flip: Bytes
+    rotation: Bytes
+    multipliers: Bytes
+    masks: Bytes
+    dealt: Words
+    pads: Words | None = None
+
+
+@dataclass(frozen=True, repr=False)
+class Dealt:
+    """What the dealer keeps: p xor tau, (rows, knots·n), and the pads of both servers if there are any."""
+
+    answer_mask: Bytes
+    pads: tuple[Words, Words] | None = None
+
+
+def ring_of(values: Words, kappa: int) -> Packed:
+    """The low kappa bits."""
+    low: Packed = (values & np.uint64((1 << kappa) - 1)).astype(np.uint32)
+    return low
+
+
+def cost(values: int, knots: int, products: bool, precision: Precision) -> Cost:
+    """Of the compare and what is dealt, for one row; the answer is counted where it is used."""
+    once = compare.cost(values, precision)
+    dealt = WIRE_BYTES * values * knots * (2 if products else 1)
+    return Cost(once.delays, once.online_bytes * knots, once.preprocessing_bytes + dealt)
+
+
+def row_bytes(values: int, knots: int, products: bool, precision: Precision) -> int:
+    """Memory of one prepared row, in bytes, nearly."""
+    digits = precision.digits
+    return values * (digits * precision.thresholds + knots * (2 * digits + 2 + 8 * (2 if products else 1)))
+
+
+def dealt_like(shape: Shape, products: bool, precision: Precision) -> list[Like]:
+    """The arrays that :func:`deal` sends."""
+    rows, knots, values = shape
+    dealt = WIRE_BYTES * values * knots * (2 if products else 1)
+    return [compare.dealt_like((rows, values), precision), Like("uint8", (rows, dealt))]
+
+
+def deal(
+    mask: Words,
+    knots: int,
+    products: bool,
+    precision: Precision,
+    with0: Source,
+    with1: Source,
+    own: Source,
+    padded: bool,
+) -> tuple[Dealt, list[Array]]:
+    """The dealer's part; ``mask`` is lambda of the compared values, (rows, n)."""
+    rows, values = mask.shape
+    kappa = precision.truncated_bits
+    shape = rows, knots, values
+    ring = ring_of(mask, kappa)
+    top = (ring >> np.uint32(kappa - 1)).astype(np.uint8)
+    thresholds = compare.deal(ring & np.uint32((1 << (kappa - 1)) - 1), kappa - 1, precision, with0)
+    tau = own.below("tau", shape, 2)
+    wide = tau.astype(np.uint64)
+    parts = [wide, wide * mask[:, None]] if products else [wide]
+    dealt = np.stack(parts, axis=1) - with0.elements("dealt", (rows, len(parts), knots, values))
+    kept = (top[:, None] ^ tau).reshape(rows, knots * values)
+    pads = answer.draw_both_pads(with0, with1, (rows, values), padded)
+    return Dealt(kept, pads), [thresholds, pack_elements(dealt).reshape(rows, -1)]
+
+
+def prepare(
+    shape: Shape,
+    products: bool,
+    precision: Precision,
+    with_dealer: Source,
+    with_partner: Source,
+    message: Sequence[Array] | None,
+    padded: bool,
+) -> Prepared:
+    """The part of server0 (``message`` is None) or server1 (what the dealer sent)."""
+    rows, knots, values = shape
+    digits, modulus = precision.digits, precision.modulus
+    thresholds = compare.thresholds(
+        (rows, values), precision.truncated_bits - 1, precision, with_dealer, None if message is None else message[0]
+    )
+    size = rows, 2 if products else 1, knots, values
+    dealt = (
+        with_dealer.elements("dealt", size) if message is None else unpack_elements(message[1].reshape(-1), size)
+    )
+    per_digit = rows, knots, digits, values
+    return Prepared(
+        thresholds,
+        flip=with_partner.below("flip", shape, 2),
+        rotation=with_partner.below("rotation", shape, digits),
+        multipliers=with_partner.below("multipliers", per_digit, modulus - 1, start=1),
+        masks=with_partner.below("masks", per_digit, modulus),
+        dealt=dealt,
+        pads=answer.draw_pads(with_dealer, (rows, values), padded),
+    )
+
+
+def ask(channel: Channel, number: int, precision: Precision, ready: Prepared, compared: Sequence[Words]) -> Bytes:
+    """server0 and server1 send the dealer their compares of m - t, an array (rows, n) for each t.
+
+    Returns:
+        1 xor C_top xor beta, (rows, knots, n): together with T it gives a.
+    """
+    kappa = precision.truncated_bits
+    words, known = [], []
+    for knot, values in enumerate(compared):
+        ring = ring_of(values, kappa)
+        flip = np.ascontiguousarray(ready.flip[:, knot])
+        words.append(
+            blinded_words(
+                ring & np.uint32((1 << (kappa - 1)) - 1),
+                channel.role is Role.SERVER0,
+                ready.thresholds,
+                flip,
+                np.ascontiguousarray(ready.multipliers[:, knot]),
+                np.ascontiguousarray(ready.masks[:, knot]),
+                np.ascontiguousarray(ready.rotation[:, knot]),
+                precision.digit_bits,
+                precision.modulus,
+            )
+        )
+        known.append((ring >> np.uint32(kappa - 1)).astype(np.uint8) ^ flip ^ np.uint8(1))
+    channel.send(DEALER, (number, "compare"), np.concatenate(words, axis=1))
+    return np.stack(known, axis=1)
+
+
+async def answered(channel: Channel, transcript: Transcript, number: int, shape: Shape) -> Bytes:
+    """T of every compare, (rows, knots, n), in the form of two delays."""
+    return (await answer.receive(channel, transcript, number, (shape[0], shape[1] * shape[2]))).reshape(shape)
+
+
+def signed_bits(known: Bytes, bits: Bytes) -> tuple[Words, Words]:
+    """a and 1 - 2a, from what :func:`ask` returned and from T."""
+    a = (known ^ bits).astype(np.uint64)
+    return a, np.uint64(1) - (a << np.uint64(1))
+
+
+async def online_dealer(channel: Channel, number: int, precision: Precision, ready: Dealt) -> None:
+    """The dealer's part."""
+    shape = ready.answer_mask.shape[0], ready.answer_mask.shape[1]
+    found = await compare.find(channel, number, precision.truncated_bits - 1, precision, shape)
+    answer.give(channel, number, found ^ ready.answer_mask, ready.pads)

@@ -1,0 +1,102 @@
+"""How many others each number of a row beats: all pairs are compared at once, in three message delays.
+
+Differences of masked values are masked values, so each pair is one sign (bits.py). The sums of the bits are made on
+shares; only they are swapped. Of equal numbers the first beats the others: [x_i >= x_j] counts for i < j.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from syfr.program import Program
+from syfr.protocol import answer, bits
+from syfr.protocol.channel import Channel, Like
+from syfr.protocol.cost import Cost
+from syfr.protocol.operation import Dealing, Messages, Operation, Preparing, Streams
+from syfr.protocol.roles import DEALER, Role
+from syfr.protocol.sharing import LayerShare
+from syfr.protocol.transcript import DIGEST_BYTES, Transcript
+from syfr.ring.fixedpoint import WIRE_BYTES, Words
+from syfr.steps import Ranks
+
+
+class RanksOperation(Operation[Ranks]):
+    """What is ready: what the compares of all pairs need, and the next mask."""
+
+    dealer_answers = True
+
+    def __init__(self, program: Program, step: Ranks, number: int, padded: bool) -> None:
+        super().__init__(program, step, number, padded)
+        self.left, self.right = np.triu_indices(self.values, 1)
+        self.pairs = self.left.size
+
+    def cost(self) -> Cost:
+        """A compare for each pair, and one swap."""
+        compared = bits.cost(self.pairs, 1, False, self.precision)
+        answers = Cost(1, 2 * -(-self.pairs // 8))
+        return compared + answers + Cost(1, 2 * self.values * WIRE_BYTES)
+
+    def hash_bytes(self) -> int:
+        """Of one swap."""
+        return 2 * DIGEST_BYTES
+
+    def row_bytes(self) -> int:
+        """What the compares need, and the next mask."""
+        return bits.row_bytes(self.pairs, 1, False, self.precision) + 8 * self.values
+
+    def dealt_like(self, rows: int) -> list[Like]:
+        """For the compares."""
+        return bits.dealt_like((rows, 1, self.pairs), False, self.precision)
+
+    def deal(self, masks: Sequence[Words], share: LayerShare | None, streams: Streams) -> Dealing:
+        """For the compares."""
+        rows = masks[0].shape[0]
+        with0, with1 = (streams.common(peer, self.number, "bits") for peer in (Role.SERVER0, Role.SERVER1))
+        pairs = self._differences(masks[0])
+        kept, arrays = bits.deal(pairs, 1, False, self.precision, with0, with1, streams.own(), padded=False)
+        return Dealing(self.dealer_mask(rows, streams), kept, arrays)
+
+    def prepare(
+        self, role: Role, masks: Sequence[Words], share: LayerShare | None, streams: Streams, messages: Messages
+    ) -> Preparing:
+        """For the compares."""
+        rows = masks[0].shape[0]
+        dealer, partner = (streams.common(peer, self.number, "bits") for peer in (DEALER, role.partner))
+        message = None if messages is None else [next(messages), next(messages)]
+        shape = rows, 1, self.pairs
+        comparing = bits.prepare(shape, False, self.precision, dealer, partner, message, padded=False)
+        mask = self.server_mask(rows, streams)
+        return Preparing(mask, (comparing, mask))
+
+    async def online(
+        self, channel: Channel, transcript: Transcript, share: LayerShare | None, ready: Any, values: Sequence[Words]
+    ) -> Any:
+        """From m, (rows, n), to the masked ranks."""
+        comparing, mask = ready
+        shape = values[0].shape[0], 1, self.pairs
+        known = bits.ask(channel, self.number, self.precision, comparing, [self._differences(values[0])])
+        a, flipped = bits.signed_bits(known, await bits.answered(channel, transcript, self.number, shape))
+        wins = flipped[:, 0] * comparing.dealt[:, 0, 0]
+        first = channel.role is Role.SERVER0
+        if first:
+            wins += a[:, 0]
+        share_of_ranks = self._ranks(wins, first) + mask
+        return await answer.swap_masked(channel, transcript, self.number, share_of_ranks)
+
+    async def online_dealer(self, channel: Channel, kept: Any) -> None:
+        """Answers the compares."""
+        await bits.online_dealer(channel, self.number, self.precision, kept)
+
+    def _differences(self, values: Words) -> Words:
+        return values[:, self.left] - values[:, self.right]
+
+    def _ranks(self, wins: Words, first: bool) -> Words:
+        """Shares of the ranks from shares of [x_left >= x_right] of all pairs: the left wins, or else the right."""
+        losses = (np.uint64(1) if first else np.uint64(0)) - wins
+        ranks = np.zeros((self.values, wins.shape[0]), np.uint64)
+        np.add.at(ranks, self.left, wins.T)
+        np.add.at(ranks, self.right, losses.T)
+        return np.ascontiguousarray(ranks.T) << np.uint64(self.precision.fraction_bits)
