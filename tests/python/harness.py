@@ -21,7 +21,20 @@ from syfr.protocol.channel import Channel, Like, Run
 from syfr.protocol.roles import DEALER, Role
 from syfr.protocol.transcript import Transcript
 from syfr.ring.fixedpoint import Precision, Words
-from syfr.steps import Geometry, Linear, Reshape, Step
+from syfr.steps import (
+    Combine,
+    Concatenate,
+    Geometry,
+    Linear,
+    Product,
+    Ranks,
+    Reshape,
+    Signs,
+    Step,
+    Take,
+    Transpose,
+    Weigh,
+)
 
 Array = NDArray[Any]
 Draws = Mapping[str, Array]
@@ -244,8 +257,16 @@ class Model:
 
     def plain(self, x: NDArray[np.float64]) -> list[NDArray[np.float64]]:
         """The input and the value of every step, in the clear."""
-        weights = {number: Weights(kernel, self.biases[number]) for number, kernel in self.kernels.items()}
-        return plain.values(self.program, weights, x)
+        return plain.values(self.program, self.weights, x)
+
+    def answer(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The output in the clear, before its head."""
+        return plain.evaluate(self.program, self.weights, x)
+
+    @property
+    def weights(self) -> dict[int, Weights]:
+        """In clear, by step number."""
+        return {number: Weights(kernel, self.biases[number]) for number, kernel in self.kernels.items()}
 
     def inputs(self, rows: int, seed: int = 1) -> NDArray[np.float64]:
         """Random inputs in the declared range."""
@@ -277,6 +298,46 @@ def untrusted(found: Model) -> Model:
     return replace(found, program=replace(found.program, untrusted_clients=True))
 
 
+ONE = 1 << 14
+"""1.0 in units of 2^-f."""
+
+
+def graphs() -> dict[str, Model]:
+    """Programs of the steps that need no weights, and of several outputs, by name."""
+    first, last = dense(0, 5, 6, "truncate"), dense(2, 6, 3, "output")
+    shape = (6,)
+    relu6 = Signs("relu6", 1, shape, (0, 6 * ONE), (1, -1))
+    curve = Signs("curve", 1, shape, (-ONE, 0, ONE // 2), (5_000, -9_001, 4_001), 3_000, ONE * ONE // 7, 14)
+    label = [
+        Ranks("label", 1, shape),
+        Signs("label", 2, shape, (5 * ONE,), (ONE,), bits=True),
+        Weigh("label", 3, (1,), tuple(range(6))),
+        Combine("label", (4,), (1,), (1,), then="output"),
+    ]
+    product = Product("product", 1, 2, shape, "truncate")
+    moved = [
+        Take("pad", 1, (7,), 0, (-1, 0, 2, 1, 5, 4, 3)),
+        Reshape("reshape", 2, (7,), (7, 1)),
+        Concatenate("join", (3, 3, 3), (7, 3), 1),
+        Transpose("turn", 4, (3, 7), (1, 0)),
+        Combine("sum", (5, 5), (3, 7), (5, -2), 3 * ONE),
+        Product("matrices", 6, 4, (3, 3), "relu", matrices=True),
+        Combine("third", (7, 7), (3, 3), (ONE // 3, ONE // 5), ONE, 14, "truncate"),
+        Combine("half", (8,), (3, 3), (ONE // 2,), 0, 14, "relu"),
+        Combine("output", (9,), (3, 3), (1,), then="output"),
+    ]
+    return {
+        "exact relu": model((5,), [first, Signs("relu", 1, shape, (0,), (1,)), last]),
+        "relu6": model((5,), [first, relu6, last]),
+        "curve": model((5,), [first, curve, last]),
+        "signs of the input": model((6,), [replace(relu6, source=0), dense(1, 6, 3, "output")]),
+        "label": model((5,), [first, *label]),
+        "product": model((5,), [first, dense(0, 5, 6, "relu"), product, dense(3, 6, 3, "output")]),
+        "moved": model((5,), [first, *moved]),
+        "two outputs": model((5,), [dense(0, 5, 4, "relu"), dense(1, 4, 3, "output"), dense(0, 5, 2, "output")]),
+    }
+
+
 def small_models() -> dict[str, Model]:
     """Programs that use every operation, by name."""
     conv = Linear(
@@ -303,6 +364,7 @@ def small_models() -> dict[str, Model]:
             [conv, grouped, Reshape("flatten", 2, (2, 2, 6), (24,)), dense(3, 24, 3, "output")],
         ),
     }
-    for name in ("relu", "untrusted", "mixed"):
+    found.update(graphs())
+    for name in ("relu", "untrusted", "mixed", "exact relu"):
         found[f"{name}, padded"] = replace(found[name], padded=True)
     return found

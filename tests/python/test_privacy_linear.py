@@ -113,7 +113,7 @@ def run_layer(monkeypatch: pytest.MonkeyPatch, secrets: Secrets, draws: Mapping[
         return Given({"c0": draws["c0"].reshape(rows, 1)})
 
     dealt = linear.deal(STEP, shares[DEALER], masks[0] + masks[1], offsets())
-    offset0 = linear.prepare0(STEP, shares[Role.SERVER0], masks[0], PRECISION, offsets())
+    offset0 = linear.prepare0(STEP, shares[Role.SERVER0], masks[0], (1 << PRECISION.fraction_bits) - 1, offsets())
     offset1 = linear.prepare1(STEP, shares[Role.SERVER1], masks[1], dealt)
     z = {
         Role.SERVER0: linear.online(STEP, shares[Role.SERVER0], offset0, masked),

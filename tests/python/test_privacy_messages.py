@@ -181,7 +181,7 @@ def test_names_of_streams_do_not_collide(constructed: list[KeyStream]) -> None:
                 for peer in (Role.SERVER1, DEALER):
                     keys.block(block).common(peer, number, purpose)
     made = [stream.made_from for stream in constructed]  # type: ignore[attr-defined]
-    assert len(set(made)) == len(made) == 6 * 5 * 3 * 2
+    assert len(set(made)) == len(made) == 6 * 5 * len(PURPOSES) * 2
     with pytest.raises(OverflowError):
         keys.block(2**32).common(DEALER, 0, "mask")
 

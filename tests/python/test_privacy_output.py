@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from harness import drive, run_output, transcript
 from numpy.typing import NDArray
+from syfr.program import Program
 from syfr.protocol import output
 from syfr.protocol.roles import Role
 from syfr.ring.fixedpoint import Precision
@@ -83,7 +84,7 @@ def test_the_client_reads_floor_or_ceil_of_the_result() -> None:
         z0 = rng.integers(0, 2**64, z.size, np.uint64)
         zero = rng.integers(0, 2**64, z.size, np.uint64)
         first, second = run_output(precision, z0, z.astype(np.uint64) + np.uint64((1 << f) - 1) - z0, zero)
-        units = output.combine(first, second, precision) * 2.0**f
+        units = output.combine(first, second, Program((1,), (), precision)) * 2.0**f
         assert np.array_equal(units, np.rint(units))
         assert (np.abs(units - z / 2.0**f) < 1).all()
 

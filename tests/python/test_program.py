@@ -209,7 +209,7 @@ SMALL = Program((4,), (RELU, OUTPUT))
     [
         (replace(SMALL, steps=()), "1 to 2000 steps"),
         (replace(SMALL, steps=(RELU,)), "ends in an output step"),
-        (replace(SMALL, steps=(replace(RELU, then="output"), OUTPUT)), "ends in an output step"),
+        (replace(SMALL, steps=(replace(RELU, then="output"), OUTPUT)), "reads value 1"),
         (replace(SMALL, steps=(RELU, replace(OUTPUT, source=2))), "reads value 2"),
         (replace(SMALL, steps=(RELU, replace(OUTPUT, source=-1))), "reads value -1"),
         (replace(SMALL, steps=(RELU, replace(OUTPUT, source=0))), "its source does not have"),

@@ -13,6 +13,7 @@ from syfr.party.preprocessing import hash_bytes, program_cost
 from syfr.protocol.cost import Cost
 from syfr.protocol.roles import DEALER, SERVERS
 from syfr.ring.fixedpoint import Precision
+from syfr.steps import STEPS, Combine, Linear, Product, follows
 
 MODELS = small_models()
 UNIT = 2.0**-14
@@ -36,7 +37,7 @@ def test_the_answer_is_the_plaintext_twins(name: str, rows: int) -> None:
         x = model.inputs(rows, seed)
         answer = cluster.query(x).values
         assert answer.shape == (rows, *model.program.output_shape)
-        assert np.abs(answer - model.plain(x)[-1]).max() < tolerance(model)
+        assert np.abs(answer - model.answer(x)).max() < tolerance(model)
 
 
 FORMATS = [Precision(14, 40), Precision(10, 30), Precision(12, 36), Precision(18, 46)]
@@ -47,7 +48,7 @@ def test_other_number_formats_give_the_same_answers(precision: Precision) -> Non
     model = MODELS["relu"]
     changed = Model(replace(model.program, precision=precision), model.kernels, model.biases)
     x = changed.inputs(20)
-    error = np.abs(changed.cluster().query(x).values - changed.plain(x)[-1]).max()
+    error = np.abs(changed.cluster().query(x).values - changed.answer(x)).max()
     assert error < tolerance(model) * 2.0 ** (14 - precision.fraction_bits)
 
 
@@ -84,6 +85,15 @@ def test_relu_takes_four_delays_a_lift_three_and_truncation_two() -> None:
         "mixed": 4 + 2 + 4,
         "mixed, padded": 3 + 2 + 3,
         "convolutions": 8,
+        "exact relu": 2 + 3,
+        "exact relu, padded": 2 + 2,
+        "relu6": 2 + 3,
+        "curve": 2 + 4,
+        "signs of the input": 3,
+        "label": 2 + 3 + 3,
+        "product": 4 + 2,
+        "moved": 2 + 4 + 2 + 4,
+        "two outputs": 4,
     }
 
 
@@ -113,7 +123,7 @@ def test_preprocessing_of_all_queries_is_finished_before_the_first_input_is_chos
     for seed, count in enumerate(rows):
         x = model.inputs(count, seed)
         answer = cluster.query(x)
-        assert np.abs(answer.values - model.plain(x)[-1]).max() < tolerance(model)
+        assert np.abs(answer.values - model.answer(x)).max() < tolerance(model)
 
 
 def test_an_input_of_another_shape_is_refused() -> None:
@@ -137,5 +147,8 @@ def test_two_answers_to_one_input_share_no_message() -> None:
 
 
 def test_the_models_use_what_they_are_meant_to_show() -> None:
-    uses = {step.then for model in MODELS.values() for _, step in model.program.linear_steps()}
-    assert uses == {"relu", "truncate", "output"}
+    steps = [step for model in MODELS.values() for step in model.program.steps]
+    assert {type(step) for step in steps} == set(STEPS)
+    for kind in (Linear, Combine, Product):
+        uses = {follows(step) for step in steps if isinstance(step, kind)}
+        assert uses >= {"relu", "truncate", "output"} - ({"relu", "output"} if kind is Product else set())

@@ -91,7 +91,7 @@ class RanksOperation(Operation[Ranks]):
         await bits.online_dealer(channel, self.number, self.precision, kept)
 
     def _differences(self, values: Words) -> Words:
-        return values[:, self.left] - values[:, self.right]
+        return values.take(self.left, axis=1) - values.take(self.right, axis=1)
 
     def _ranks(self, wins: Words, first: bool) -> Words:
         """Shares of the ranks from shares of [x_left >= x_right] of all pairs: the left wins, or else the right."""
