@@ -96,7 +96,7 @@ def _bytes(figures: Figures, name: str, program: Any, network: MemoryNetwork) ->
     for (step, message), count in sorted(found.items()):
         figures.add(f"step bytes/{name}/{step} {program.steps[step].layer}/{message}", "B", count)
     for number, step in program.linear_steps():
-        ahead = preprocessing.step_cost(program, step).preprocessing_bytes
+        ahead = preprocessing.step_cost(program, number).preprocessing_bytes
         figures.add(f"step bytes/{name}/{number} {step.layer}/dealt ahead", "B", ahead)
 
 
@@ -110,14 +110,14 @@ def _preprocessing(figures: Figures, name: str, cluster: MemoryCluster, rows: in
 
         def deal() -> None:
             both = masks[0] + masks[1]  # noqa: B023
-            _, arrays = preprocessing.deal_block(program, cluster.layers[DEALER], streams[DEALER], both)  # noqa: B023
+            _, arrays = preprocessing.deal_block(cluster.plan, cluster.layers[DEALER], streams[DEALER], both)  # noqa: B023
             message.extend(arrays)  # noqa: B023
 
         found[DEALER].append(seconds_of(deal) / rows)
         for role, mask, received in ((Role.SERVER0, masks[0], None), (Role.SERVER1, masks[1], message)):
             seconds = seconds_of(
                 lambda: preprocessing.prepare_block(
-                    program, role, cluster.layers[role], streams[role], mask, received  # noqa: B023
+                    cluster.plan, role, cluster.layers[role], streams[role], mask, received  # noqa: B023
                 )
             )
             found[role].append(seconds / rows)

@@ -504,9 +504,8 @@ class Session:
     def collect(self, start: int, timeout: float = DEADLINE) -> tuple[NDArray[np.float64], int]:
         """The answer and its logical time; raises what the workers say went wrong."""
         parts = [self.part(server, start, timeout) for server in SERVERS[:2]]
-        precision = self.model.program.precision
         clock = max(int(part.meta["clock"]) for part in parts)
-        return output.combine(parts[0].arrays[0], parts[1].arrays[0], precision), clock
+        return output.combine(parts[0].arrays[0], parts[1].arrays[0], self.model.program), clock
 
     def part(self, server: str, start: int, timeout: float = DEADLINE) -> Frame:
         """One server's answer."""
