@@ -15,7 +15,7 @@ from syfr.program import Program
 from syfr.protocol.after import what_follows
 from syfr.protocol.channel import Channel, Like
 from syfr.protocol.cost import Cost
-from syfr.protocol.operation import Dealing, Messages, Operation, Preparing, Streams
+from syfr.protocol.operation import Dealing, Messages, Operation, Preparing, Streams, Summed
 from syfr.protocol.roles import Role
 from syfr.protocol.sharing import LayerShare
 from syfr.protocol.transcript import Transcript
@@ -152,16 +152,16 @@ class CombineOperation(Operation[Combine]):
         if role is Role.SERVER0:
             offset += element(self.step.constant + self.after.constant())
         mask = None if self.step.then == "output" else self.server_mask(rows, streams)
-        return Preparing(mask, (offset, self.after.prepare(role, rows, streams, mask, messages)))
+        return Preparing(mask, Summed(offset, self.after.prepare(role, rows, streams, mask, messages)))
 
     async def online(
         self, channel: Channel, transcript: Transcript, share: LayerShare | None, ready: Any, values: Sequence[Words]
     ) -> Any:
         """The sum, and what follows."""
-        z, after = ready
+        z = ready.offset
         if channel.role is Role.SERVER0:
             z += weighted(self.step.factors, values)
-        return await self.after.online(channel, transcript, after, z.reshape(z.shape[0], self.values))
+        return await self.after.online(channel, transcript, ready.after, z.reshape(z.shape[0], self.values))
 
     async def online_dealer(self, channel: Channel, kept: Any) -> None:
         """Of what follows."""

@@ -21,7 +21,7 @@ from syfr.program import Program
 from syfr.protocol.after import what_follows
 from syfr.protocol.channel import Channel, Like
 from syfr.protocol.cost import Cost
-from syfr.protocol.operation import Dealing, Messages, Operation, Preparing, Streams
+from syfr.protocol.operation import Dealing, Messages, Operation, Preparing, Streams, Summed
 from syfr.protocol.roles import DEALER, Role
 from syfr.protocol.sharing import LayerShare
 from syfr.protocol.transcript import Transcript
@@ -131,18 +131,17 @@ class LinearOperation(Operation[Linear]):
         for (_, factor), added in zip(step.plus, masks[1:], strict=True):
             offset -= added * self._at_scale(factor)
         mask = None if step.then == "output" else self.server_mask(rows, streams)
-        return Preparing(mask, (offset, self.after.prepare(role, rows, streams, mask, messages)))
+        return Preparing(mask, Summed(offset, self.after.prepare(role, rows, streams, mask, messages)))
 
     async def online(
-        self, channel: Channel, transcript: Transcript, share: LayerShare | None, ready: Any, values: Sequence[Words]
+        self, channel: Channel, transcript: Transcript, share: LayerShare | None, ready: Summed, values: Sequence[Words]
     ) -> Any:
         """The product, and what follows."""
-        offset, after = ready
-        z = online(self.step, _given(share), offset, values[0])
+        z = online(self.step, _given(share), ready.offset, values[0])
         if channel.role is Role.SERVER0:
             for (_, factor), value in zip(self.step.plus, values[1:], strict=True):
                 z += value * self._at_scale(factor)
-        return await self.after.online(channel, transcript, after, z.reshape(z.shape[0], self.values))
+        return await self.after.online(channel, transcript, ready.after, z.reshape(z.shape[0], self.values))
 
     async def online_dealer(self, channel: Channel, kept: Any) -> None:
         """Of what follows."""

@@ -53,6 +53,14 @@ class Preparing:
     ready: Any
 
 
+@dataclass(frozen=True, repr=False)
+class Summed:
+    """What is ready for a sum or a product: all of the share that does not need m, and what follows' own."""
+
+    offset: Words
+    after: Any
+
+
 class Operation(ABC, Generic[Kind]):
     """One step of a Program.
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from syfr.program import Program
 from syfr.protocol.after import what_follows
 from syfr.protocol.channel import Channel, Like
 from syfr.protocol.cost import Cost
-from syfr.protocol.operation import Dealing, Messages, Operation, Preparing, Streams
+from syfr.protocol.operation import Dealing, Messages, Operation, Preparing, Streams, Summed
 from syfr.protocol.roles import DEALER, Role
 from syfr.protocol.sharing import LayerShare
 from syfr.protocol.transcript import Transcript
@@ -43,8 +44,16 @@ def multiply(left: Words, right: Words, matrices: bool) -> Words:
     return out
 
 
+@dataclass(frozen=True, repr=False)
+class Prepared(Summed):
+    """What is ready: lambda_i and mu_i besides c_i with the constants."""
+
+    left: Words
+    right: Words
+
+
 class ProductOperation(Operation[Product]):
-    """A product and what follows it. What is ready: lambda_i, mu_i, c_i with constants, and what follows' own."""
+    """A product and what follows it."""
 
     def __init__(self, program: Program, step: Product, number: int, padded: bool) -> None:
         super().__init__(program, step, number, padded)
@@ -91,18 +100,18 @@ class ProductOperation(Operation[Product]):
             offset = unpack_elements(next(messages).reshape(-1), self.shape(rows))
         mask = None if self.step.then == "output" else self.server_mask(rows, streams)
         after = self.after.prepare(role, rows, streams, mask, messages)
-        return Preparing(mask, (masks[0], masks[1], offset, after))
+        return Preparing(mask, Prepared(offset, after, masks[0], masks[1]))
 
     async def online(
         self, channel: Channel, transcript: Transcript, share: LayerShare | None, ready: Any, values: Sequence[Words]
     ) -> Any:
         """The product, and what follows."""
-        left_mask, right_mask, z, after = ready
+        z = ready.offset
         left, right = values
-        known = left - left_mask if channel.role is Role.SERVER0 else np.uint64(0) - left_mask
+        known = left - ready.left if channel.role is Role.SERVER0 else np.uint64(0) - ready.left
         z += multiply(known, right, self.step.matrices)
-        z -= multiply(left, right_mask, self.step.matrices)
-        return await self.after.online(channel, transcript, after, z.reshape(z.shape[0], self.values))
+        z -= multiply(left, ready.right, self.step.matrices)
+        return await self.after.online(channel, transcript, ready.after, z.reshape(z.shape[0], self.values))
 
     async def online_dealer(self, channel: Channel, kept: Any) -> None:
         """Of what follows."""

@@ -7,6 +7,7 @@ shares; only they are swapped. Of equal numbers the first beats the others: [x_i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,16 @@ from syfr.ring.fixedpoint import WIRE_BYTES, Words
 from syfr.steps import Ranks
 
 
-class RanksOperation(Operation[Ranks]):
+@dataclass(frozen=True, repr=False)
+class Prepared:
     """What is ready: what the compares of all pairs need, and the next mask."""
+
+    comparing: bits.Prepared
+    mask: Words
+
+
+class RanksOperation(Operation[Ranks]):
+    """The ranks of a row of numbers."""
 
     dealer_answers = True
 
@@ -69,13 +78,13 @@ class RanksOperation(Operation[Ranks]):
         shape = rows, 1, self.pairs
         comparing = bits.prepare(shape, False, self.precision, dealer, partner, message, padded=False)
         mask = self.server_mask(rows, streams)
-        return Preparing(mask, (comparing, mask))
+        return Preparing(mask, Prepared(comparing, mask))
 
     async def online(
         self, channel: Channel, transcript: Transcript, share: LayerShare | None, ready: Any, values: Sequence[Words]
     ) -> Any:
         """From m, (rows, n), to the masked ranks."""
-        comparing, mask = ready
+        comparing, mask = ready.comparing, ready.mask
         shape = values[0].shape[0], 1, self.pairs
         known = bits.ask(channel, self.number, self.precision, comparing, [self._differences(values[0])])
         a, flipped = bits.signed_bits(known, await bits.answered(channel, transcript, self.number, shape))

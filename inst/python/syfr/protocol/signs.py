@@ -9,6 +9,7 @@ delays; two in the form of answer.py for one knot); one with more fraction bits 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,17 @@ from syfr.ring.streams import Bytes
 from syfr.steps import Signs
 
 
-class SignsOperation(Operation[Signs]):
+@dataclass(frozen=True, repr=False)
+class Prepared:
     """What is ready: lambda_i of x, what the compares need, and the next mask or what the truncation needs."""
+
+    mask: Words
+    comparing: bits.Prepared
+    after: Any
+
+
+class SignsOperation(Operation[Signs]):
+    """A function that is linear between knots."""
 
     dealer_answers = True
 
@@ -89,13 +99,13 @@ class SignsOperation(Operation[Signs]):
         after: Any = mask.reshape(rows, self.values)
         if self.truncation is not None:
             after = self.truncation.prepare(role, rows, streams, mask, messages)
-        return Preparing(mask, (masks[0].reshape(rows, self.values), comparing, after))
+        return Preparing(mask, Prepared(masks[0].reshape(rows, self.values), comparing, after))
 
     async def online(
         self, channel: Channel, transcript: Transcript, share: LayerShare | None, ready: Any, values: Sequence[Words]
     ) -> Any:
         """From m, (rows, ...), to the masked result, (rows, n)."""
-        mask, comparing, after = ready
+        mask, comparing, after = ready.mask, ready.comparing, ready.after
         rows = values[0].shape[0]
         masked = values[0].reshape(rows, self.values)
         shifted = [masked - element(knot) for knot in self.step.knots]
