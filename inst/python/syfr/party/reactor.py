@@ -58,10 +58,11 @@ class Reactor:
 
     Args:
         idle: does one piece of work that can wait; False when there was none.
+        crowded: whether so much goes on that the next message is seen soon anyway, and others need the processor.
     """
 
-    def __init__(self, idle: Callable[[], bool]) -> None:
-        self._idle = idle
+    def __init__(self, idle: Callable[[], bool], crowded: Callable[[], bool] = lambda: False) -> None:
+        self._idle, self._crowded = idle, crowded
         self._selector = selectors.DefaultSelector()
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
@@ -104,7 +105,7 @@ class Reactor:
 
     def _wait(self, patience: float | None) -> list[tuple[selectors.SelectorKey, int]]:
         """What is ready, now or before ``patience`` and the next timer are over."""
-        if patience == QUIET_SECONDS:
+        if patience == QUIET_SECONDS and not self._crowded():
             end = time.monotonic() + (self._until_next_timer(AWAKE_SECONDS) or 0.0)
             while True:
                 events = self._selector.select(0)

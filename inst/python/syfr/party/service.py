@@ -64,7 +64,7 @@ class Worker:
         self.managed = managed
         self._bundle = bundle
         self._started = time.time()
-        self.reactor = Reactor(lambda: self._sessions.idle())
+        self.reactor = Reactor(lambda: self._sessions.idle(), lambda: self._sessions.crowded)
         self.links = PeerLinks(self.reactor, role, addresses, bundle, self._from_peer, self._link_changed)
         self._models = ModelStore(role, state)
         self._shares = Shares(self._models, role, self.links, self.reactor)

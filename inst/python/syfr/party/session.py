@@ -44,7 +44,7 @@ WINDOW_BYTES = 8 << 20
 BLOCK_BYTES = 2 << 20
 """Preprocessing is made in blocks of about this size: they fit the cache, and a query never waits long for one."""
 
-SMALL_BLOCK = 4
+SMALL_BLOCK = 8
 """Rows of a block for sessions that ask for a row at a time."""
 
 

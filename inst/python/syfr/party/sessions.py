@@ -70,6 +70,11 @@ class Sessions:
         """Let no new query begin, for this reason; None lets them begin again."""
         self._queries.refusal = reason
 
+    @property
+    def crowded(self) -> bool:
+        """Whether several queries run."""
+        return self._queries.running > 1
+
     # ---- the client's side ----
 
     def open(self, client: Endpoint, model: Model, fields: Fields) -> None:
