@@ -8,7 +8,7 @@ exactly the line that the function tends to. A sigmoid of a large number is 1, a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
@@ -123,36 +123,46 @@ def _close(function: _Function, f: int) -> Curve:
 def _in_units(function: _Function, f: int, tolerance: float) -> Curve | None:
     """Corners, slopes and lines in whole numbers; the lines meet the last corners exactly. None if none is as close."""
     unit = 1 << f
-    middle = round(float(function.value(np.zeros(1))[0]) * unit) * unit
     left, right = (
         (round(line[0] * unit), round(line[1] * unit) * unit) for line in (function.left, function.right)
     )
     if function.corners:
-        knots, slopes = _walk(list(function.corners), left, right, unit)
-    else:
-        start = None if function.odd else function.left
-        tube = Tube(function.value, function.reach, function.right, start, 1 / unit, function.bends)
-        points = corners(tube, tolerance)
-        if points is None:
-            return None
-        if len(points) * (1 + function.odd) > MAX_KNOTS:
-            raise ValueRangeError(
-                f"The approximation of an activation needs {len(points)} secure compares; {MAX_KNOTS} are the most. "
-                "Choose parameters with which it bends less."
-            )
-        first = (round((points[0][1] * unit - middle / unit) / points[0][0]), middle) if function.odd else left
-        knots, slopes = _walk(points, first, right, unit)
-        left = first if function.odd else left
+        knots, slopes = _split(function.corners, left, right, unit)
+        return _finished(function, f, knots, np.diff(slopes), left[0], left[1])
+    start = None if function.odd else function.left
+    tube = Tube(function.value, function.reach, function.right, start, 1 / unit, function.bends)
+    points = corners(tube, tolerance)
+    if points is None:
+        return None
+    if len(points) * (1 + function.odd) > MAX_KNOTS:
+        raise ValueRangeError(
+            f"The approximation of an activation needs {len(points)} secure compares; {MAX_KNOTS} are the most. "
+            "Choose parameters with which it bends less."
+        )
+    middle = round(float(function.value(np.zeros(1))[0]) * unit) * unit
+    first = (round((points[0][1] * unit - middle / unit) / points[0][0]), middle) if function.odd else left
+    knots, slopes = _walk(points, first, right, unit)
     factors = np.diff(slopes)
     knots, factors = knots[factors != 0], factors[factors != 0]
-    knots = _meet(knots, factors, left[1] - right[1])
-    constant = left[1]
-    if function.odd:
-        slope, constant = int(slopes[-1]), 2 * middle - right[1]
-        knots, factors = np.concatenate([-knots[::-1], knots]), np.concatenate([-factors[::-1], factors])
-    else:
-        slope = int(slopes[0])
-    return _finished(function, f, knots, factors, slope, constant)
+    knots = _meet(knots, factors, first[1] - right[1])
+    if not function.odd:
+        return _finished(function, f, knots, factors, left[0], left[1])
+    knots, factors = np.concatenate([-knots[::-1], knots]), np.concatenate([-factors[::-1], factors])
+    return _finished(function, f, knots, factors, right[0], 2 * middle - right[1])
+
+
+def _split(points: Sequence[tuple[float, float]], left: tuple[int, int], right: tuple[int, int], unit: int) -> Any:
+    """Knots and slopes through points of a polyline: two slopes next to each other where no whole one would do."""
+    places = [(round(x * unit), round(y * unit) * unit) for x, y in points]
+    knots, slopes = [places[0][0]], [left[0]]
+    for (x, y), (after, height) in pairwise(places):
+        slope, rest = divmod(height - y, after - x)
+        if rest:
+            knots.append(after - rest)
+            slopes.append(slope)
+        knots.append(after)
+        slopes.append(slope + bool(rest))
+    return np.array(knots, np.int64), np.array([*slopes, right[0]], np.int64)
 
 
 def _walk(points: Points, left: tuple[int, int], right: tuple[int, int], unit: int) -> tuple[Any, Any]:
@@ -170,7 +180,7 @@ def _walk(points: Points, left: tuple[int, int], right: tuple[int, int], unit: i
 def _meet(knots: Any, factors: Any, wanted: int) -> Any:
     """Knots moved a little so that sum of factor·knot, and so the last line, is what it should be.
 
-    Two knots do it, or three. Where there are too few, the line is left off by some units of 2^-2f.
+    Two knots do it, or three. If none did, the line would be off by some units of 2^-2f.
     """
     missing = wanted - int(np.dot(knots, factors))
     if missing == 0 or len(knots) == 1:
