@@ -57,6 +57,3 @@ value_of <- function(outcome, call) {
   if (length(outcome$codes) > 0) stop_syfr(outcome$codes, outcome$message, call)
   stop_syfr("python", paste("Python raised", outcome$message), call, trace = outcome$trace)
 }
-
-# Whether the user wants to be told how long work goes on; what is needed to go on is told anyhow.
-quiet <- function() isFALSE(getOption("syfr.progress", TRUE))

@@ -109,7 +109,7 @@ expect_ends_well <- function(session, seconds = 30) {
 
 # The processes that a session has named.
 named_pids <- function(session) {
-  said <- read_until(session, "^pids")
+  said <- read_until(session, "^pids", seconds = 120)
   as.integer(strsplit(sub("^pids ", "", said[length(said)]), " ")[[1]])
 }
 

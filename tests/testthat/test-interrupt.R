@@ -77,3 +77,92 @@ test_that("an error after an interrupt elsewhere is that error, and no second in
   expect_identical(said, c("woken", "no credentials 1 ", "no credentials 2 "))
   expect_ends_well(session)
 })
+
+test_that("an interrupt ends a query of many rows, and the next query is answered", {
+  skip_without_keras()
+  skip_on_os("windows")
+  local_deadline(300)
+  session <- r_session(c(
+    "library(syfr)",
+    "cluster <- sy_start(sy_cluster_local())",
+    "model <- sy_share(system.file('extdata', 'mnist-conv.h5', package = 'syfr'), cluster)",
+    "sy_serve(model, block = FALSE)",
+    "x <- sy_mnist(system.file('extdata', 'mnist-sample.npz', package = 'syfr'))$test$x[1, , , ]",
+    "client <- sy_client() |> client_connect_to_model(c(1, 28, 28, 1), c(1, 10), cluster)",
+    "many <- aperm(array(x, c(28, 28, 8000)), c(3, 1, 2))",
+    "for (round in 1:2) {",
+    "  cat('asking', round, '\\n')",
+    "  tryCatch(client_query_model(client, many), interrupt = function(i) cat('interrupted', round, '\\n'))",
+    "  cat('usable', round, which.max(client_query_model(client, x)) - 1, '\\n')",
+    "}",
+    "client_query_model_async(client, many)",
+    "cat('joining\\n')",
+    "tryCatch(client_query_model_join(client), interrupt = function(i) cat('interrupted 3\\n'))",
+    "cat('usable 3', which.max(predict(client, x)) - 1, '\\n')",
+    "sy_stop(cluster)",
+    "cat('stopped\\n')"
+  ))
+  for (round in 1:3) {
+    read_until(session, if (round < 3) paste("asking", round) else "joining", seconds = 120)
+    Sys.sleep(0.5)
+    session$process$interrupt()
+    # Early enough: the whole answer would take longer than the pause.
+    said <- read_until(session, paste("usable", round))
+    expect_match(said, paste("interrupted", round), all = FALSE)
+    expect_match(said, paste("usable", round, "7"), all = FALSE)
+  }
+  read_until(session, "stopped")
+  expect_ends_well(session)
+})
+
+test_that("an interrupt in with_sy_cluster() stops the cluster", {
+  skip_without_python()
+  skip_on_os("windows")
+  local_deadline(300)
+  session <- r_session(c(
+    "library(syfr)",
+    "tryCatch(",
+    "  with_sy_cluster({",
+    "    cat('pids', sy_status(cluster)$pid, '\\n')",
+    "    Sys.sleep(60)",
+    "  }),",
+    "  interrupt = function(i) cat('interrupted\\n')",
+    ")",
+    "Sys.sleep(30)"
+  ))
+  pids <- named_pids(session)
+  session$process$interrupt()
+  read_until(session, "interrupted", seconds = 15)
+  expect_gone(pids)
+})
+
+test_that("an interrupt ends the wait for a worker that is there but never answers", {
+  skip_without_python()
+  skip_on_os("windows")
+  local_deadline(300)
+  hosts <- free_hosts()
+  dir <- tempfile("credentials")
+  suppressMessages(sy_credentials_create(dir, hosts, clients = "ann"))
+  silent <- lapply(as.integer(sub("localhost:", "", hosts)), serverSocket)
+  on.exit(lapply(silent, close))
+  session <- r_session(args = c(hosts, file.path(dir, "ann")), c(
+    "library(syfr)",
+    "given <- commandArgs(TRUE)",
+    "cluster <- sy_cluster(given[1], given[2], given[3])",
+    "client <- sy_client(given[4])",
+    "for (round in 1:2) {",
+    "  cat('connecting', round, '\\n')",
+    "  tryCatch(",
+    "    client_connect_to_model(client, c(1, 2), c(1, 2), cluster),",
+    "    interrupt = function(i) cat('interrupted', round, '\\n')",
+    "  )",
+    "}"
+  ))
+  for (round in 1:2) {
+    read_until(session, paste("connecting", round))
+    Sys.sleep(0.5)
+    session$process$interrupt()
+    read_until(session, paste("interrupted", round), seconds = 15)
+  }
+  expect_ends_well(session)
+})

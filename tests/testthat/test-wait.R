@@ -49,7 +49,7 @@ test_that("progress is silent with an option, but what the user must do is shown
   old <- options(syfr.progress = FALSE)
   on.exit(options(old))
   expect_silent(wait_for(tasks()$three()))
-  report <- new_reporter()
+  report <- new_reporter()$show
   event <- list(
     event = "manual_command", worker = "server0", host = "10.0.0.5", copy = "/keys/server0", command = "run me"
   )

@@ -122,8 +122,8 @@ def sharing(
 ) -> Task[SharedModel]:
     """Share a Keras model with the workers of a cluster, which is started if this session has not.
 
-    Sharing a model again puts new shares in the place of those it had on the cluster. Events: those of starting, and
-    "shared".
+    Sharing a model again puts new shares in the place of those it had on the cluster. Events: those of starting,
+    "sharing" and "shared".
 
     Args:
         name: how clients may call it; by default the Keras model's own name.
@@ -150,6 +150,7 @@ def sharing(
         if not cluster.started:
             yield from cluster.start_steps(emit)
         shared = SharedModel(cluster, secrets.token_hex(16), title, imported.program)
+        emit("sharing", name=title)
         yield from _send(shared, imported, seconds)
         before = _shared.get(model)
         if before is not None and before.cluster.addresses == cluster.addresses:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+EACH, EVERY = 10, 100
+"""Of the requests that were served the first ten are told each, then every hundredth, and the last."""
+
 
 def show(event: Mapping[str, Any]) -> None:
     """Print what must be seen: a command to run, requests that were served, a worker that is left running."""
@@ -12,7 +15,8 @@ def show(event: Mapping[str, Any]) -> None:
         copy = f"copy {event['copy']} there, and beside the copy run" if "copy" in event else "run"
         print(f"To start {event['worker']} on {event['host']}, {copy}:\n  {event['command']}", flush=True)
     elif event["event"] == "served":
-        limit = "" if event["of"] is None else f" of {event['of']}"
-        print(f"Served {event['served']}{limit} requests.", flush=True)
+        served, of = event["served"], event["of"]
+        if served <= EACH or served % EVERY == 0 or served == of:
+            print(f"Served {served}{'' if of is None else f' of {of}'} requests.", flush=True)
     elif event["event"] == "worker_left":
         print(f"{event['worker']} at {event['address']} is left running. {event['remedy']}", flush=True)
