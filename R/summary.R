@@ -139,7 +139,10 @@ describe_identity <- function(credentials) {
 model_facts <- function(known) {
   rows <- if (is.null(known$rows)) "n" else known$rows
   shape <- function(sizes) paste(c(rows, unlist(sizes)), collapse = " x ")
-  head <- c(linear = "what the last layer gives (logits)", softmax = "probabilities", sigmoid = "probabilities")
+  head <- c(
+    linear = "what the last layer gives (logits)", softmax = "probabilities", sigmoid = "probabilities",
+    label = "labels, counted from 1"
+  )
   ends <- format(unlist(known$input_range), digits = 3, trim = TRUE)
   c(
     shapes = sprintf("%s -> %s", shape(known$input_shape), shape(known$output_shape)),

@@ -9,7 +9,8 @@ from fake_worker import reply
 from syfr.errors import NotConnectedError
 from syfr.face.describe import held, layers, total
 from syfr.party.preprocessing import program_cost
-from syfr.program import Linear, Program, Reshape
+from syfr.program import Program
+from syfr.steps import Linear, Ranks, Reshape
 
 pytest_plugins = ("cluster_fixtures",)
 pytestmark = pytest.mark.timeout(60)
@@ -33,6 +34,16 @@ def test_the_layers_add_up_to_the_program(untrusted: bool) -> None:
     assert (first["operation"], first["output"]) == ("dense, relu", [5])
     assert (first["weights"], first["products"]) == (4 * 5 + 5, 4 * 5)
     assert all(isinstance(row["products"], float) for row in table)
+
+
+def test_steps_that_cost_nothing_are_left_out_and_others_are_named() -> None:
+    first = Linear("first", 0, (4, 5), (4,), (5,), "relu")
+    ranks = Ranks("rank", 1, (5,))
+    last = Linear("last", 2, (5, 3), (5,), (3,), "output")
+    table = layers(Program((4,), (first, ranks, last)))
+    assert [row["operation"] for row in table] == ["dense, relu", "ranks", "dense"]
+    assert table[1]["delays"] > 0
+    assert table[1]["weights"] == 0
 
 
 def test_one_worker_holds_noise_and_two_hold_the_input(fakes: Workers) -> None:

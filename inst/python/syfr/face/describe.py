@@ -9,28 +9,30 @@ import numpy as np
 
 from syfr.face.client import Client, Floats
 from syfr.party.preprocessing import program_cost, step_cost
-from syfr.program import Linear, Program
+from syfr.program import Program
 from syfr.protocol import lift
 from syfr.protocol.cost import Cost
 from syfr.protocol.sharing import low_bits
 from syfr.ring.fixedpoint import WIRE_BYTES, Words
+from syfr.steps import Linear, Step, follows
 from syfr.trust.identity import SERVERS, Bundle
 
 
 def layers(program: Program) -> list[dict[str, Any]]:
-    """One dictionary for each step that costs something, in order, for a query of one row.
+    """One dictionary for each step that has weights or needs messages, in order, for a query of one row.
 
-    "layer", "operation" and "output" (its shape) say what it is; "weights" and "products" (multiply-adds) how large;
-    "delays", "online_bytes" and "preprocessing_bytes" are what the operations declare. Counts are floats: R cuts
-    whole numbers above 2^31.
+    "layer", "operation" and "output" (its shape) say what it is; "weights" and "products" (multiply-adds with them) how
+    large; "delays", "online_bytes" and "preprocessing_bytes" are what the operations declare. Steps that do not wait
+    for each other have their delays at the same time. Counts are floats: R cuts whole numbers above 2^31.
     """
     table = []
     if program.input_bits is not None:
         cost = lift.cost(math.prod(program.input_shape), program.precision)
         table.append(_row("input", "lift", program.input_shape, cost))
-    for _, step in program.linear_steps():
-        cost = step_cost(program, step)
-        table.append(_row(step.layer, _operation(step), step.output_shape, cost, step))
+    for number, step in enumerate(program.steps):
+        cost = step_cost(program, number)
+        if isinstance(step, Linear) or cost != Cost():
+            table.append(_row(step.layer, _operation(step), step.output_shape, cost, step))
     return table
 
 
@@ -39,22 +41,25 @@ def total(program: Program) -> dict[str, float]:
     return _figures(program_cost(program))
 
 
-def _row(name: str, operation: str, shape: tuple[int, ...], cost: Cost, step: Linear | None = None) -> dict[str, Any]:
-    # A kernel of a convolution is (height, width, channels in, channels out); each output has a bias.
-    weights = 0 if step is None else math.prod(step.kernel) + step.kernel[-1]
+def _row(name: str, operation: str, shape: tuple[int, ...], cost: Cost, step: Step | None = None) -> dict[str, Any]:
+    linear = step if isinstance(step, Linear) else None
     return {
         "layer": name,
         "operation": operation,
         "output": list(shape),
-        "weights": float(weights),
-        "products": float(0 if step is None else step.products),
+        # A kernel of a convolution is (height, width, channels in, channels out); each output has a bias.
+        "weights": float(0 if linear is None else math.prod(linear.kernel) + linear.kernel[-1]),
+        "products": float(0 if linear is None else linear.products),
         **_figures(cost),
     }
 
 
-def _operation(step: Linear) -> str:
-    product = "dense" if step.geometry is None else "convolution"
-    return product if step.then != "relu" else f"{product}, relu"
+def _operation(step: Step) -> str:
+    if isinstance(step, Linear):
+        name = "dense" if step.geometry is None else "convolution"
+    else:
+        name = type(step).__name__.lower()
+    return f"{name}, relu" if follows(step) == "relu" else name
 
 
 def _figures(cost: Cost) -> dict[str, float]:
