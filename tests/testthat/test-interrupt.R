@@ -90,20 +90,18 @@ test_that("an interrupt ends a query of many rows, and the next query is answere
     "x <- sy_mnist(system.file('extdata', 'mnist-sample.npz', package = 'syfr'))$test$x[1, , , ]",
     "client <- sy_client() |> client_connect_to_model(c(1, 28, 28, 1), c(1, 10), cluster)",
     "many <- aperm(array(x, c(28, 28, 8000)), c(3, 1, 2))",
-    "for (round in 1:2) {",
-    "  cat('asking', round, '\\n')",
-    "  tryCatch(client_query_model(client, many), interrupt = function(i) cat('interrupted', round, '\\n'))",
-    "  cat('usable', round, which.max(client_query_model(client, x)) - 1, '\\n')",
-    "}",
+    "cat('asking 1\\n')",
+    "tryCatch(client_query_model(client, many), interrupt = function(i) cat('interrupted 1\\n'))",
+    "cat('usable 1', which.max(client_query_model(client, x)) - 1, '\\n')",
     "client_query_model_async(client, many)",
-    "cat('joining\\n')",
-    "tryCatch(client_query_model_join(client), interrupt = function(i) cat('interrupted 3\\n'))",
-    "cat('usable 3', which.max(predict(client, x)) - 1, '\\n')",
+    "cat('asking 2\\n')",
+    "tryCatch(client_query_model_join(client), interrupt = function(i) cat('interrupted 2\\n'))",
+    "cat('usable 2', which.max(predict(client, x)) - 1, '\\n')",
     "sy_stop(cluster)",
     "cat('stopped\\n')"
   ))
-  for (round in 1:3) {
-    read_until(session, if (round < 3) paste("asking", round) else "joining", seconds = 120)
+  for (round in 1:2) {
+    read_until(session, paste("asking", round), seconds = 120)
     Sys.sleep(0.5)
     session$process$interrupt()
     # Early enough: the whole answer would take longer than the pause.
