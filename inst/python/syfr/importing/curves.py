@@ -1,7 +1,7 @@
 """Activation functions as the piecewise linear functions that the workers compute on shares (steps.Signs).
 
 Every knot is one secure compare, so a curve has as few knots as keep it close to the function (polyline.py).
-Slopes are whole numbers of units of 2^-f, so an error in the last slope would grow with x: outside its knots a curve is
+Slopes are whole numbers of units, so an error in the last slope would grow with x: outside its knots a curve is
 exactly the line that the function tends to. A sigmoid of a large number is 1, a softplus of it is the number itself.
 """
 
@@ -29,9 +29,15 @@ TOLERANCE = 0.0047
 LARGEST = 8_192.0
 """Values that workers compute on are smaller in magnitude."""
 
+SCALE_BITS = 18
+"""Fraction bits of slopes: as many as the ring has room for."""
+
+_INNER = 1 << 4
+"""Slopes between knots are multiples of this many units: with rounder numbers the last line is easier to meet."""
+
 _SHIFTS = 400
-_NUDGES = 60
-"""Units by which two knots may move, and attempts with a third, for the last line to be exact."""
+_NUDGES = 40
+"""Units by which two knots may move, and a third, for the last line to be exact."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ class Curve:
     Attributes:
         knots, factors, slope, constant, scale_bits: as in steps.Signs.
         error: at no x does the result, rounded as the workers do, differ from the function by more than this ...
-        drift: ... plus this times |x|: 0 unless an outer slope of the function is no multiple of 2^-f.
+        drift: ... plus this times |x|: 0 unless an outer slope of the function is no multiple of 2^-SCALE_BITS.
         domain: x for which the function is meant; outside, the curve goes on as its last line.
     """
 
@@ -122,15 +128,15 @@ def _close(function: _Function, f: int) -> Curve:
 
 def _in_units(function: _Function, f: int, tolerance: float) -> Curve | None:
     """Corners, slopes and lines in whole numbers; the lines meet the last corners exactly. None if none is as close."""
-    unit = 1 << f
+    unit, scale = 1 << f, 1 << SCALE_BITS
     left, right = (
-        (round(line[0] * unit), round(line[1] * unit) * unit) for line in (function.left, function.right)
+        (round(line[0] * scale), round(line[1] * unit) * scale) for line in (function.left, function.right)
     )
     if function.corners:
         knots, slopes = _split(function.corners, left, right, unit)
         return _finished(function, f, knots, np.diff(slopes), left[0], left[1])
     start = None if function.odd else function.left
-    tube = Tube(function.value, function.reach, function.right, start, 1 / unit, function.bends)
+    tube = Tube(function.value, function.reach, function.right, start, 1 / unit, _INNER / scale, function.bends)
     points = corners(tube, tolerance)
     if points is None:
         return None
@@ -139,8 +145,11 @@ def _in_units(function: _Function, f: int, tolerance: float) -> Curve | None:
             f"The approximation of an activation needs {len(points)} secure compares; {MAX_KNOTS} are the most. "
             "Choose parameters with which it bends less."
         )
-    middle = round(float(function.value(np.zeros(1))[0]) * unit) * unit
-    first = (round((points[0][1] * unit - middle / unit) / points[0][0]), middle) if function.odd else left
+    middle = round(float(function.value(np.zeros(1))[0]) * unit) * scale
+    first = left
+    if function.odd:
+        rise = points[0][1] - middle / unit / scale
+        first = round(rise / points[0][0] * scale / _INNER) * _INNER, middle
     knots, slopes = _walk(points, first, right, unit)
     factors = np.diff(slopes)
     knots, factors = knots[factors != 0], factors[factors != 0]
@@ -153,7 +162,7 @@ def _in_units(function: _Function, f: int, tolerance: float) -> Curve | None:
 
 def _split(points: Sequence[tuple[float, float]], left: tuple[int, int], right: tuple[int, int], unit: int) -> Any:
     """Knots and slopes through points of a polyline: two slopes next to each other where no whole one would do."""
-    places = [(round(x * unit), round(y * unit) * unit) for x, y in points]
+    places = [(round(x * unit), round(y * unit) << SCALE_BITS) for x, y in points]
     knots, slopes = [places[0][0]], [left[0]]
     for (x, y), (after, height) in pairwise(places):
         slope, rest = divmod(height - y, after - x)
@@ -168,11 +177,11 @@ def _split(points: Sequence[tuple[float, float]], left: tuple[int, int], right: 
 def _walk(points: Points, left: tuple[int, int], right: tuple[int, int], unit: int) -> tuple[Any, Any]:
     """Knots, and the slopes before, between and after them, each aimed at the next corner from where one is."""
     knots = np.array([round(x * unit) for x, _ in points], np.int64)
-    targets = [round(y * unit * unit) for _, y in points[:-1]] + [right[0] * int(knots[-1]) + right[1]]
+    targets = [round(y * unit * 2**SCALE_BITS) for _, y in points[:-1]] + [right[0] * int(knots[-1]) + right[1]]
     slopes, height = [left[0]], left[0] * int(knots[0]) + left[1]
     for place, (knot, after) in enumerate(pairwise(knots)):
         run = int(after - knot)
-        slopes.append(round((targets[place + 1] - height) / run))
+        slopes.append(round((targets[place + 1] - height) / run / _INNER) * _INNER)
         height += slopes[-1] * run
     return knots, np.array([*slopes, right[0]], np.int64)
 
@@ -180,15 +189,15 @@ def _walk(points: Points, left: tuple[int, int], right: tuple[int, int], unit: i
 def _meet(knots: Any, factors: Any, wanted: int) -> Any:
     """Knots moved a little so that sum of factor·knot, and so the last line, is what it should be.
 
-    Two knots do it, or three. If none did, the line would be off by some units of 2^-2f.
+    Two knots do it, or three. If none did, the line would be off by some units of 2^-(f + SCALE_BITS).
     """
     missing = wanted - int(np.dot(knots, factors))
     if missing == 0 or len(knots) == 1:
         return knots
     enough = abs(missing) + int(np.abs(factors).mean())
     best = _two_moves(missing, factors)
-    for attempt in range(_NUDGES):
-        if best[0] == 0 and best[1] <= enough:
+    for attempt in range(_NUDGES * len(knots)):
+        if best[0] == 0 and (best[1] <= enough or attempt >= _NUDGES):
             break
         third, nudge = attempt % len(knots), attempt // len(knots) + 1
         rest, cost, moves = _two_moves(missing - nudge * int(factors[third]), factors)
@@ -216,11 +225,11 @@ def _two_moves(missing: int, factors: Any) -> tuple[int, int, list[tuple[int, in
 
 def _finished(function: _Function, f: int, knots: Any, factors: Any, slope: int, constant: int) -> Curve:
     """The curve, without fractions where it has none, and with its error."""
-    bits = f
-    if not np.any(factors % (1 << f)) and not slope % (1 << f) and not constant % (1 << f):
-        bits, factors, slope, constant = 0, factors >> f, slope >> f, constant >> f
+    bits, scale = SCALE_BITS, 1 << SCALE_BITS
+    if not np.any(factors % scale) and not slope % scale and not constant % scale:
+        bits, factors, slope, constant = 0, factors >> bits, slope >> bits, constant >> bits
     numbers = tuple(map(int, knots)), tuple(map(int, factors)), slope, constant, bits
-    drift = max(abs(line[0] - round(line[0] * 2**f) / 2**f) for line in (function.left, function.right))
+    drift = max(abs(line[0] - round(line[0] * scale) / scale) for line in (function.left, function.right))
     return Curve(*numbers, _worst(function, Curve(*numbers, 0.0), drift, f), drift, function.domain)
 
 

@@ -39,7 +39,8 @@ class Tube:
         reach: beyond ±reach the function is as good as the lines.
         right: the line that the polyline ends in.
         left: the line that it begins with; None to begin in the point (0, value(0)) and look only at x >= 0.
-        unit: corners lie at multiples of it, and slopes nearly so.
+        unit: corners lie at multiples of it.
+        slope_unit: slopes are nearly multiples of it.
         bends: where the function itself has a corner.
     """
 
@@ -48,6 +49,7 @@ class Tube:
     right: Line
     left: Line | None
     unit: float
+    slope_unit: float
     bends: tuple[float, ...] = ()
 
 
@@ -103,7 +105,7 @@ def _search(tube: Tube, x: Floats, slopes: tuple[float, float], error: float) ->
     parent = np.full(len(place), -1)
     while len(place):
         layers.append((place, height, parent))
-        beams = _Beams(tube.unit, x, f, error, slopes, place, height)
+        beams = _Beams(tube.slope_unit, x, f, error, slopes, place, height)
         to_side = np.stack([beams.reach(f + offset) for offset in side], axis=-1)
         to_end = beams.reach(ending) & ends
         if to_end.any():
