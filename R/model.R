@@ -4,7 +4,7 @@
 #'
 #' Splits the weights of a Keras model into shares, from which no single worker can tell anything, and sends them to
 #' the three workers. A cluster that is not started is started. A model can be shared again, after more training
-#' say; its clients then connect again. Several models can be shared with one cluster.
+#' say; its clients find it there again by its name. Several models can be shared with one cluster.
 #'
 #' What the workers see of the model is its architecture: layers and shapes, never a weight.
 #'

@@ -162,17 +162,20 @@ def test_starting_twice_and_from_a_second_description_attaches(home: Path) -> No
     assert not any(map(exists, processes))
 
 
-def test_one_worker_that_has_died_is_started_again(home: Path) -> None:
+def test_one_worker_that_has_died_is_started_again_by_the_next_call(home: Path) -> None:
     with running(described()) as cluster:
         before = pids(cluster)
         os.kill(before[1], signal.SIGKILL)
         wait_until(lambda: not exists(before[1]))
-        with pytest.raises(WorkerError, match=r"server1 at \S+ has ended \(exit status -9\). Start the cluster again"):
-            Task(lambda _: cluster.ask_all("status", time.monotonic() + 10)).wait(30)
-        cluster.start(START)
+        task = Task(lambda emit: cluster.ask_all("status", time.monotonic() + 60, emit=emit))
+        task.wait(60)
+        ended = next(event for event in task.events() if event["event"] == "worker_ended")
+        assert ended["worker"] == "server1"
+        assert "has ended (exit status -9)" in ended["reason"]
         after = pids(cluster)
         assert [after[0], after[2]] == [before[0], before[2]]
         assert after[1] != before[1]
+        assert cluster.restarts == 1
 
 
 def test_a_port_in_use(home: Path) -> None:

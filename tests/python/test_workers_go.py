@@ -9,16 +9,12 @@ import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from client_process import in_another_process
 from cluster_processes import START, described, exists, pids, running, wait_until
-from small_model import IN, OUT, WAIT, images, small
-from syfr.errors import (
-    ClosedError,
-    SyfrError,
-    UnreachableError,
-    WorkerError,
-)
+from small_model import IN, OUT, TOLERANCE, WAIT, images, plain, small
+from syfr.errors import NotServedError, NotSharedError, SyfrError
 from syfr.face.client import Client
 from syfr.face.owner import sharing
 
@@ -26,26 +22,42 @@ pytest_plugins = ("cluster_fixtures",)
 pytestmark = pytest.mark.timeout(150)
 
 
-def test_a_worker_that_dies_while_serving(home: Path) -> None:
+def test_a_worker_that_dies_while_serving_is_replaced(home: Path) -> None:
+    """The owner's session starts it again, shares the model anew and opens what is left; the client asks once."""
+    model = small()
     with running(described()) as cluster:
-        found = sharing(small(), cluster).wait(WAIT)
-        serving = found.serving()
-        serving.step(1.0)
+        found = sharing(model, cluster).wait(WAIT)
+        number = found.number
+        serving = found.serving(3, per_client=3)
+        serving.step(0.5)
         client = Client(cluster)
         client.connecting(IN, OUT).wait(WAIT)
         client.querying(images(1)).wait(WAIT)
         os.kill(pids(cluster)[1], signal.SIGKILL)
-        with pytest.raises(WorkerError, match=r"server1 at \S+ has ended"):
-            serving.wait(WAIT)
-        with pytest.raises((UnreachableError, ClosedError), match="server1"):
+        asking = client.querying(images(1))
+        while not asking.step(0.05):
+            serving.step(0.05)
+        np.testing.assert_allclose(asking.result(), plain(model, images(1)), atol=TOLERANCE)
+        assert found.number != number
+        client.querying(images(1)).wait(WAIT)
+        assert serving.wait(WAIT) == 3
+        told = [event["event"] for event in serving.events()]
+        assert "worker_ended" in told
+        assert "shared" in told
+        with pytest.raises(NotServedError):
             client.querying(images(1)).wait(WAIT)
         client.disconnect()
-        cluster.start(START)
-        again = sharing(small(), cluster).wait(WAIT)
-        again.open_serving().wait(WAIT)
-        client.connecting(IN, OUT).wait(WAIT)
-        client.querying(images(1)).wait(WAIT)
-        client.disconnect()
+        cluster.tell("drop", model=found.number)
+
+
+def test_a_model_that_has_changed_is_not_shared_anew(home: Path) -> None:
+    model = small()
+    with running(described()) as cluster:
+        found = sharing(model, cluster).wait(WAIT)
+        model.set_weights([2 * weights for weights in model.get_weights()])
+        os.kill(pids(cluster)[2], signal.SIGKILL)
+        with pytest.raises(NotSharedError, match="Share it again"):
+            found.open_serving().wait(WAIT)
 
 
 def test_a_worker_that_hangs_during_a_query(home: Path) -> None:

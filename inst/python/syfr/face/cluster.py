@@ -12,15 +12,19 @@ from typing import Any, Protocol
 
 from syfr.directories import cluster_directory, split_address
 from syfr.errors import CredentialsError, InputTypeError, SyfrError
+from syfr.face.again import Patience
 from syfr.face.arguments import path_argument, seconds_argument
 from syfr.face.managed import ManagedWorker
-from syfr.face.progress import show
+from syfr.face.progress import nothing, show
 from syfr.face.remote import Arrays, Remote
 from syfr.face.starting import CONFIG, Start, explaining, run_directory, write_config
 from syfr.face.tasks import Emit, Steps, Task, together
 from syfr.hosts import complete_addresses, free_ports, is_local
 from syfr.trust.credentials import Credentials, create_credentials, ensure_credentials
 from syfr.trust.identity import SERVERS, Bundle
+
+REPEATABLE = {"hello", "status", "serve", "pause", "drop", "trace"}
+"""Calls that do the same when they are made twice, so that they can be made again after a connection was lost."""
 
 STATUS_SECONDS = 5.0
 START_SECONDS = 60.0
@@ -48,6 +52,9 @@ class TFECluster:
     Args:
         server0, server1, server2: a :class:`syfr.TFEWorker` each. server2 may be named ``crypto_provider``.
         credentials: the directory of the cluster's credentials; by default one that follows from the addresses.
+
+    Attributes:
+        restarts: how often a worker of this session was found dead and started again, without the shares it had.
     """
 
     def __init__(
@@ -73,6 +80,8 @@ class TFECluster:
         self._passing = self._given is None and None in self._addresses.values()
         self._managed: dict[str, ManagedWorker] = {}
         self._remotes: dict[str, Remote] = {}
+        self._library_path: str | None = None
+        self.restarts = 0
 
     def __repr__(self) -> str:
         chosen = (f"{role}={address or 'a free local port'}" for role, address in self._addresses.items())
@@ -149,7 +158,16 @@ class TFECluster:
         )
         remotes = yield from start.running()
         self._close_remotes()
-        self._remotes, self._managed = remotes, start.workers
+        self._remotes, self._managed, self._library_path = remotes, start.workers, library_path
+
+    def reviving(self, emit: Emit) -> Steps[None]:
+        """Start the workers of this session again that have ended. Events: "worker_ended", and those of starting."""
+        ended = [worker for worker in self._managed.values() if not worker.running]
+        if ended:
+            for worker in ended:
+                emit("worker_ended", worker=worker.role, address=worker.address, reason=str(worker.ended()))
+            self.restarts += 1
+            yield from self.start_steps(emit, START_SECONDS, self._library_path)
 
     def _make_credentials(self, directory: Path) -> Credentials:
         hosts = self.addresses
@@ -190,19 +208,30 @@ class TFECluster:
         deadline: float,
         fields: Mapping[str, Mapping[str, Any]] | None = None,
         arrays: Mapping[str, Arrays] | None = None,
-        **same: object,
+        emit: Emit = nothing,
+        **same: Any,
     ) -> Steps[dict[str, dict[str, Any]]]:
-        """Ask all three workers at once; ``fields`` and ``arrays`` differ by role, ``same`` are for all."""
-        try:
-            remotes = yield from self.connections(deadline)
-            requests = [
-                remote.asking(call, deadline, (arrays or {}).get(role, ()), **same, **(fields or {}).get(role, {}))
-                for role, remote in remotes.items()
-            ]
-            replies = yield from together(requests)
-        except SyfrError as error:
-            raise (yield from explaining(error, self._managed)) from error
-        return dict(zip(remotes, replies, strict=True))
+        """Ask all three workers at once; ``fields`` and ``arrays`` differ by role, ``same`` are for all.
+
+        A worker of this session that has ended is started again first. A connection that was lost is set up again,
+        and what can be asked twice is asked again.
+        """
+        patience = Patience(deadline)
+        while True:
+            try:
+                yield from self.reviving(emit)
+                remotes = yield from self.connections(deadline)
+                requests = [
+                    remote.asking(call, deadline, (arrays or {}).get(role, ()), **same, **(fields or {}).get(role, {}))
+                    for role, remote in remotes.items()
+                ]
+                replies = yield from together(requests)
+                return dict(zip(remotes, replies, strict=True))
+            except SyfrError as error:
+                reason = yield from explaining(error, self._managed)
+                if call not in REPEATABLE or not patience.lasts(error):
+                    raise reason from error
+            yield from patience.waiting()
 
     def tell(self, call: str, **fields: object) -> None:
         """Ask all three workers without waiting for them."""

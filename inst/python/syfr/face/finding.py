@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from syfr.errors import NotSharedError, ProtocolError, ShapeError
+from syfr.errors import NotReadyError, NotSharedError, ProtocolError, ShapeError
 from syfr.face.arguments import Batch
 from syfr.face.remote import Remote
 from syfr.face.tasks import Steps, together
@@ -36,8 +36,15 @@ class Found:
 
 def described(remotes: Mapping[str, Remote], deadline: float) -> Steps[list[Found]]:
     """The models that all three workers describe alike."""
+    return _common((yield from _by_worker(remotes, deadline)))
+
+
+def _by_worker(remotes: Mapping[str, Remote], deadline: float) -> Steps[list[dict[str, Found]]]:
     replies = yield from together([remote.asking("describe", deadline) for remote in remotes.values()])
-    found = [_read_models(remote, reply) for remote, reply in zip(remotes.values(), replies, strict=True)]
+    return [_read_models(remote, reply) for remote, reply in zip(remotes.values(), replies, strict=True)]
+
+
+def _common(found: list[dict[str, Found]]) -> list[Found]:
     common = []
     for number, first in found[0].items():
         others = [models[number] for models in found[1:] if number in models]
@@ -86,12 +93,25 @@ def choose(found: list[Found], inputs: Batch, outputs: Batch, name: str | None) 
 
 
 def shared_anew(remotes: Mapping[str, Remote], model: Found, deadline: float) -> Steps[Found]:
-    """The model of the same name and form that has taken the place of one; raises NotSharedError."""
-    found = yield from described(remotes, deadline)
-    same = [one for one in found if one.name == model.name and one.program.digest() == model.program.digest()]
-    if len(same) != 1:
-        raise NotSharedError(f"The workers no longer hold the model '{model.name}'. Its owner can share it again.")
-    return same[0]
+    """The model of the same name and form that has taken the place of one.
+
+    Raises:
+        NotReadyError: some worker still holds the old one, or the new one is not served yet.
+        NotSharedError: there is neither.
+    """
+    found = yield from _by_worker(remotes, deadline)
+    same = [
+        one for one in _common(found) if one.name == model.name and one.program.digest() == model.program.digest()
+    ]
+    if len(same) == 1 and same[0].serving and same[0].number != model.number:
+        return same[0]
+    held = zip(remotes.values(), found, strict=True)
+    without = [remote.name for remote, models in held if model.number not in models]
+    if same or len(without) < len(found):
+        raise NotReadyError(
+            f"{' and '.join(without)} has lost its share of the model '{model.name}'. Its owner can share it again."
+        )
+    raise NotSharedError(f"The workers no longer hold the model '{model.name}'. Its owner can share it again.")
 
 
 def _listed(models: list[Found]) -> str:

@@ -6,10 +6,11 @@ passes through here.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from syfr.errors import InputTypeError, NotSharedError
@@ -27,6 +28,8 @@ SHARE_SECONDS = 300.0
 CALL_SECONDS = 60.0
 LOOK_AGAIN = 0.05
 
+Limits = dict[str, int | None]
+
 _shared: weakref.WeakKeyDictionary[Any, SharedModel] = weakref.WeakKeyDictionary()
 """What a Keras model was last shared as; it goes with the model."""
 
@@ -40,8 +43,16 @@ class SharedModel:
         program: what everybody may know of it.
     """
 
-    def __init__(self, cluster: TFECluster, number: str, name: str, program: Program) -> None:
+    def __init__(
+        self,
+        cluster: TFECluster,
+        number: str,
+        name: str,
+        program: Program,
+        source: Callable[[], Imported | None] = lambda: None,
+    ) -> None:
         self.cluster, self.number, self.name, self.program = cluster, number, name, program
+        self._source, self._restarts = source, cluster.restarts
 
     def __repr__(self) -> str:
         return f"SharedModel('{self.name}' on {self.cluster})"
@@ -49,7 +60,7 @@ class SharedModel:
     def open_serving(self, num_requests: object = None, per_client: object = None) -> Task[None]:
         """Let the workers answer so many requests, or any number, whether or not this session goes on."""
         limits = _limits(num_requests, per_client)
-        return Task(lambda _: self._call("serve", **limits))
+        return Task(lambda emit: self._open(emit, limits))
 
     def serving(self, num_requests: object = None, per_client: object = None) -> Task[int]:
         """Open serving and wait until the last request was answered; the result is how many were.
@@ -57,58 +68,127 @@ class SharedModel:
         Each client may ask for ``per_client`` rows until serving is opened again, or for any number. Cancelled, it
         closes serving; the model stays shared, as it does at the limit. Events: "serving", "served".
 
+        A worker of this session that ends meanwhile is started again; the model is shared anew, and what is left of
+        the requests is opened. A worker that was started by hand is waited for.
+
         Raises:
             NotSharedError: the workers hold no share of it any more.
             WorkerError, ClosedError: a worker has gone.
         """
         limits = _limits(num_requests, per_client)
-        requests = limits["requests"]
 
         def work(emit: Emit) -> Steps[int]:
             try:
-                yield from self._call("serve", **limits)
-                emit("serving", of=requests)
-                return (yield from self._watch(requests, emit))
+                yield from self._open(emit, limits)
+                emit("serving", of=limits["requests"])
+                return (yield from self._watch(limits, emit))
             except (GeneratorExit, KeyboardInterrupt):
                 self.cluster.tell("pause", model=self.number)
                 raise
 
         return Task(work)
 
-    def _watch(self, requests: int | None, emit: Emit) -> Steps[int]:
-        shown = 0
+    def _watch(self, limits: Limits, emit: Emit) -> Steps[int]:
+        used = Used()
         while True:
-            replies = yield from self.cluster.ask_all("status", time.monotonic() + CALL_SECONDS)
+            replies = yield from self.cluster.ask_all("status", time.monotonic() + CALL_SECONDS, emit=emit)
             states = [self._state(reply) for reply in replies.values()]
-            served = min(int(state["served"]) for state in states)
-            if served > shown:
-                shown = served
-                emit("served", served=served, of=requests)
-            if not any(state["serving"] for state in states):
-                return served
+            found = [state for state in states if state is not None]
+            if used.look(found):
+                emit("served", served=used.served, of=limits["requests"])
+            if len(found) == len(states):
+                if not any(state["serving"] for state in found):
+                    return used.served
+            elif not (yield from self._continue(limits, used, emit)):
+                return used.served
             yield from pause(LOOK_AGAIN)
 
-    def _state(self, reply: Mapping[str, Any]) -> Mapping[str, Any]:
-        for state in reply.get("models", ()):
-            if state.get("model") == self.number:
-                found: Mapping[str, Any] = state
-                return found
-        raise NotSharedError(f"The workers no longer hold a share of the model '{self.name}'. Share it again.")
+    def _continue(self, limits: Limits, used: Used, emit: Emit) -> Steps[bool]:
+        """Open what is left after a worker was started again; False when nothing is."""
+        left = used.left(limits["requests"])
+        if left == 0:
+            return False
+        yield from self._share_anew(emit)
+        rest = {**limits, "requests": left, "rows": used.rows if limits["per_client"] is not None else None}
+        yield from self._call("serve", emit, **rest)
+        used.again()
+        return True
+
+    def _state(self, reply: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        return next((state for state in reply.get("models", ()) if state.get("model") == self.number), None)
 
     def pausing(self) -> Task[None]:
         """Close serving; the workers keep their shares, and serving can be opened again."""
-        return Task(lambda _: self._call("pause"))
+        return Task(lambda emit: self._call("pause", emit))
 
     def dropping(self) -> Task[None]:
         """Close serving and delete the shares at the workers, which go on running."""
-        return Task(lambda _: self._call("drop"))
+        return Task(lambda emit: self._call("drop", emit))
 
     def shutting_down(self) -> Task[list[dict[str, Any]]]:
         """End the workers that this session has started, and with them every share; see TFECluster.stopping()."""
         return self.cluster.stopping()
 
-    def _call(self, call: str, **fields: object) -> Steps[None]:
-        yield from self.cluster.ask_all(call, time.monotonic() + CALL_SECONDS, None, None, model=self.number, **fields)
+    def tracing(self) -> Task[list[dict[str, Any]]]:
+        """A trace of the next query, by step; the result is that of the last one that was traced, empty at first."""
+
+        def work(emit: Emit) -> Steps[list[dict[str, Any]]]:
+            found = yield from self.cluster.ask_all(
+                "trace", time.monotonic() + CALL_SECONDS, emit=emit, model=self.number
+            )
+            return [{"worker": role, **step} for role, reply in found.items() for step in reply["steps"]]
+
+        return Task(work)
+
+    def _open(self, emit: Emit, limits: Limits) -> Steps[None]:
+        try:
+            yield from self._call("serve", emit, **limits)
+        except NotSharedError:
+            yield from self._share_anew(emit)
+            yield from self._call("serve", emit, **limits)
+
+    def _share_anew(self, emit: Emit) -> Steps[None]:
+        """Share the model under a new number, if a worker has lost its part because this session started it again."""
+        imported = self._source() if self.cluster.restarts > self._restarts else None
+        if imported is None:
+            raise NotSharedError(f"The workers no longer hold a share of the model '{self.name}'. Share it again.")
+        before, self.number, self._restarts = self.number, secrets.token_hex(16), self.cluster.restarts
+        yield from _send(self, imported, SHARE_SECONDS)
+        self.cluster.tell("drop", model=before)
+        emit("shared", name=self.name)
+
+    def _call(self, call: str, emit: Emit, **fields: Any) -> Steps[None]:
+        yield from self.cluster.ask_all(
+            call, time.monotonic() + CALL_SECONDS, emit=emit, model=self.number, **fields
+        )
+
+
+class Used:
+    """What clients have had of one opening of a model, also when it was opened anew for the rest of it."""
+
+    def __init__(self) -> None:
+        self.served, self._before, self._most = 0, 0, 0
+        self.rows: dict[str, int] = {}
+
+    def look(self, states: Sequence[Mapping[str, Any]]) -> bool:
+        """Take in what the workers count; whether more requests were served."""
+        counts = [int(state["served"]) for state in states]
+        self._most = max([self._most, *counts])
+        for state in states:
+            for client, rows in state["clients"].items():
+                self.rows[client] = max(self.rows.get(client, 0), int(rows))
+        served = self._before + min(counts, default=0)
+        more, self.served = served > self.served, max(served, self.served)
+        return more
+
+    def left(self, requests: int | None) -> int | None:
+        """Requests that may still be opened: what any worker has counted is used."""
+        self.served = self._before + self._most
+        return None if requests is None else max(0, requests - self.served)
+
+    def again(self) -> None:
+        """What is left was opened anew: the workers count from 0."""
+        self._before, self._most = self.served, 0
 
 
 def sharing(
@@ -138,18 +218,19 @@ def sharing(
     if not isinstance(cluster, TFECluster):
         raise InputTypeError(f"cluster is of class {type(cluster).__name__}. Give a cluster made by TFECluster().")
     seconds = seconds_argument(timeout)
-    imported = import_model(
-        model,
-        input_range=range_argument(input_range),
-        untrusted_clients=flag_argument(untrusted_clients, "untrusted_clients"),
-    )
+    options: dict[str, Any] = {
+        "input_range": range_argument(input_range),
+        "untrusted_clients": flag_argument(untrusted_clients, "untrusted_clients"),
+    }
+    imported = import_model(model, **options)
     check_ranges(imported.program, imported.weights)
     title = text_argument(getattr(model, "name", "model") if name is None else name, "name")
 
     def work(emit: Emit) -> Steps[SharedModel]:
         if not cluster.started:
             yield from cluster.start_steps(emit)
-        shared = SharedModel(cluster, secrets.token_hex(16), title, imported.program)
+        again = _same_model(weakref.ref(model), imported, options)
+        shared = SharedModel(cluster, secrets.token_hex(16), title, imported.program, again)
         emit("sharing", name=title)
         yield from _send(shared, imported, seconds)
         before = _shared.get(model)
@@ -162,12 +243,35 @@ def sharing(
     return Task(work)
 
 
+def _same_model(
+    model: weakref.ref[Any], imported: Imported, options: Mapping[str, Any]
+) -> Callable[[], Imported | None]:
+    """Imports a model once more, for new shares; None when it has gone, or has changed since it was shared."""
+    digest = _digest(imported)
+
+    def again() -> Imported | None:
+        found = model()
+        fresh = None if found is None else import_model(found, **options)
+        return fresh if fresh is not None and _digest(fresh) == digest else None
+
+    return again
+
+
+def _digest(imported: Imported) -> bytes:
+    seen = hashlib.sha256(imported.program.digest())
+    for number in sorted(imported.weights):
+        weights = imported.weights[number]
+        seen.update(weights.kernel.tobytes())
+        seen.update(weights.bias.tobytes())
+    return seen.digest()
+
+
 def _send(shared: SharedModel, imported: Imported, timeout: float) -> Steps[None]:
     program = imported.program
     kernels = {number: weights.kernel for number, weights in imported.weights.items()}
     biases = {number: weights.bias for number, weights in imported.weights.items()}
     parts = dict(zip(SERVERS, shares.share_weights(program, kernels, biases), strict=True))
-    same = {"model": shared.number, "name": shared.name, "program": program.to_message()}
+    same: dict[str, Any] = {"model": shared.number, "name": shared.name, "program": program.to_message()}
     seeds = {role: {"seeds": list(part.seeds)} for role, part in parts.items()}
     arrays = {role: _arrays(part) for role, part in parts.items()}
     try:
@@ -195,7 +299,7 @@ def forget(model: object) -> None:
     _shared.pop(model, None)
 
 
-def _limits(num_requests: object, per_client: object) -> dict[str, int | None]:
+def _limits(num_requests: object, per_client: object) -> Limits:
     return {
         "requests": None if num_requests is None else count_argument(num_requests, "num_requests"),
         "per_client": None if per_client is None else count_argument(per_client, "per_client"),

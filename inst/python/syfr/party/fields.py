@@ -35,6 +35,12 @@ def octets(value: object, name: str, size: int) -> bytes:
     return value
 
 
+def counts(value: object, name: str) -> dict[str, int]:
+    """Whole numbers by name."""
+    found = fields_of(value)
+    return {text(key, name): whole(count, name) for key, count in found.items()}
+
+
 def seconds(value: object, name: str) -> float:
     """A time that is not negative."""
     if type(value) not in (int, float) or not 0 <= value < math.inf:  # type: ignore[operator]

@@ -16,7 +16,7 @@ from typing import Any
 from syfr.errors import NotConnectedError, NotReadyError, ProtocolError, RefusedError, SyfrError
 from syfr.link import Frame, Limits
 from syfr.party.endpoint import Endpoint, Listener, wrap
-from syfr.party.fields import LARGEST, Fields, fields_of, whole
+from syfr.party.fields import LARGEST, Fields, counts, fields_of, whole
 from syfr.party.leaving import Leaving
 from syfr.party.models import ModelStore
 from syfr.party.peers import BY_LABEL, PEER_LIMITS, PeerLinks
@@ -193,12 +193,13 @@ class Worker:
         self._shares.share(fields, frame, done)
 
     def serve(self, _: Endpoint, fields: Fields, *__: object) -> dict[str, Any]:
-        """Open so many requests and rows of each client, or any number."""
+        """Open so many requests and rows of each client, or any number; ``rows`` of a client may be used already."""
         limits = [
             None if fields.get(name) is None else whole(fields[name], name, 1, LARGEST)
             for name in ("requests", "per_client")
         ]
-        self._models.get(fields.get("model")).serving.open(*limits)
+        used = counts(fields.get("rows") or {}, "rows")
+        self._models.get(fields.get("model")).serving.open(limits[0], limits[1], used)
         self._sessions.wake()
         return {}
 

@@ -7,12 +7,12 @@ counted belongs to one opening: when the owner opens serving again, counting beg
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from syfr.errors import NotServedError, ProtocolError, WorkerError
-from syfr.party.fields import LARGEST, Fields, fields_of, whole
+from syfr.errors import NotServedError, WorkerError
+from syfr.party.fields import LARGEST, Fields, counts, fields_of, whole
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,12 @@ class Serving:
         """Rows that a client may still ask for; None for no limit of its own."""
         return None if self.per_client is None else max(0, self.per_client - self.rows.get(client, 0))
 
-    def open(self, requests: int | None, per_client: int | None) -> None:
-        """Open serving for so many requests, and rows of each client, counted from now."""
+    def open(self, requests: int | None, per_client: int | None, rows: Mapping[str, int] | None = None) -> None:
+        """Open serving for so many requests, and rows of each client, counted from now or from those in ``rows``."""
         self._opening += 1
         self.on, self.limit, self.per_client = True, requests, per_client
         self.served = self.reserved = 0
-        self.rows = {}
+        self.rows = dict(rows or {})
         try:
             self.keep()
         except WorkerError:
@@ -151,10 +151,8 @@ class Serving:
         """Go on from what was kept; raises ProtocolError when it cannot be read, and then serving stays closed."""
         fields = fields_of(message)
         limit, used = _bound(fields, "limit"), whole(fields.get("used"), "used")
-        per_client, rows = _bound(fields, "per_client"), fields_of(fields.get("rows"))
-        if not all(type(name) is str and type(count) is int for name, count in rows.items()):
-            raise ProtocolError("The field 'rows' must hold whole numbers by name.")
-        self.limit, self.served, self.per_client, self.rows = limit, used, per_client, dict(rows)
+        per_client, rows = _bound(fields, "per_client"), counts(fields.get("rows"), "rows")
+        self.limit, self.served, self.per_client, self.rows = limit, used, per_client, rows
         self.on = fields.get("on") is True and (limit is None or used < limit)
 
 
