@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from syfr.directories import cache_directory, cluster_directory, locked, state_directory
 from syfr.errors import InputTypeError, SyfrError
+from syfr.logs import FORMATS, log_to_standard_error
 from syfr.protocol.roles import SERVERS, Role
 from syfr.trust.identity import Bundle
 
@@ -42,7 +43,12 @@ def read_config(path: Path) -> dict[Role, str]:
 
 
 def load_worker(
-    role: Role, addresses: dict[Role, str], credentials: Path | None, managed: bool, state: Path | None
+    role: Role,
+    addresses: dict[Role, str],
+    credentials: Path | None,
+    managed: bool,
+    state: Path | None,
+    listen: str | None = None,
 ) -> Worker:
     """The worker, listening. The first worker of a machine compiles the kernels while the others wait for them."""
     hosts = [addresses[server] for server in SERVERS]
@@ -54,7 +60,7 @@ def load_worker(
         from syfr.party.service import Worker
         from syfr.party.state import StateDirectory
     kept = None if managed else StateDirectory(state or state_directory(hosts, role.label), role.label, bundle.cluster)
-    return Worker(role, addresses, bundle, managed, kept)
+    return Worker(role, addresses, bundle, managed, kept, listen)
 
 
 class _Wakeup:
@@ -104,6 +110,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--config", type=Path, required=True, help="JSON file with the addresses of the three workers")
     parser.add_argument("--credentials", type=Path, help="this worker's bundle; the default is that of a local cluster")
     parser.add_argument("--managed", action="store_true", help="end when standard input is closed, and keep no shares")
+    parser.add_argument("--listen", metavar="HOST:PORT", help="where to listen, if not at the address of the config")
+    parser.add_argument("--log-format", choices=FORMATS, default=FORMATS[0], help="how to log to standard error")
     parser.add_argument("--metrics", metavar="[HOST:]PORT", help="counters for Prometheus; on loopback without a host")
     parser.add_argument("--state-dir", type=Path, help="where shares are kept, encrypted, across restarts")
     return parser.parse_args(arguments)
@@ -112,11 +120,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Run a worker until it is told to stop; the exit status is 0 then, and 1 when it could not start."""
     options = parse(arguments)
-    logging.basicConfig(level=logging.INFO, format=f"%(asctime)s {options.role} %(levelname)s %(message)s")
+    log_to_standard_error(options.role, options.log_format)
     role = next(role for role in SERVERS if role.label == options.role)
     try:
         addresses = read_config(options.config)
-        worker = load_worker(role, addresses, options.credentials, options.managed, options.state_dir)
+        worker = load_worker(
+            role, addresses, options.credentials, options.managed, options.state_dir, options.listen
+        )
         if options.metrics:
             from syfr.party.metrics import publish
 

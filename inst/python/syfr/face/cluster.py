@@ -13,8 +13,8 @@ from typing import Any, Protocol
 from syfr.directories import cluster_directory, split_address
 from syfr.errors import CredentialsError, InputTypeError, SyfrError
 from syfr.face.again import Patience
-from syfr.face.arguments import path_argument, seconds_argument
-from syfr.face.managed import ManagedWorker
+from syfr.face.arguments import count_argument, path_argument, seconds_argument
+from syfr.face.managed import ManagedWorker, log_file, read_log
 from syfr.face.progress import nothing, show
 from syfr.face.remote import Arrays, Remote
 from syfr.face.starting import CONFIG, Start, explaining, run_directory, write_config
@@ -229,7 +229,7 @@ class TFECluster:
                 return dict(zip(remotes, replies, strict=True))
             except SyfrError as error:
                 reason = yield from explaining(error, self._managed)
-                if call not in REPEATABLE or not patience.lasts(error):
+                if call not in REPEATABLE or not self.started or not patience.lasts(error):
                     raise reason from error
             yield from patience.waiting()
 
@@ -270,6 +270,19 @@ class TFECluster:
         for way in ("sent", "received"):  # as real numbers: R cuts whole ones above 2^31
             said[way] = {peer: float(count) for peer, count in reply.get(way, {}).items()}
         return {**known, "running": True, **said}
+
+    def logs(self, lines: int = 100) -> list[dict[str, str]]:
+        """The last lines that each managed worker has logged: "worker", "time", "level", "message".
+
+        They are in files of this user until the cluster is stopped. Workers started by hand log where they run.
+        """
+        count = count_argument(lines, "lines")
+        run = self.directory / "run"
+        return [
+            {"worker": role, "time": "", "level": "", **line}
+            for role in self.addresses
+            for line in read_log(log_file(run, role), count)
+        ]
 
     # ---- stopping ----
 

@@ -22,6 +22,7 @@ from typing import IO, Any
 import syfr
 from syfr.errors import DeadlineError, SyfrError, WorkerError, error_classes
 from syfr.face.tasks import Steps, pause
+from syfr.logs import read_line
 
 LOOK_AGAIN = 0.01
 GRACE = 5.0
@@ -92,8 +93,11 @@ class ManagedWorker:
         library_path: str | None = None,
     ) -> None:
         self.role, self.address = role, address
-        self.log, self._said = directory / f"{role}.log", directory / f"{role}.out"
-        command = player_command(role, config, "--managed", *options, python=python_executable())
+        self.log, self._said = log_file(directory, role), directory / f"{role}.out"
+        always = ("--managed", "--log-format", "json")
+        command = player_command(role, config, *always, *options, python=python_executable())
+        with contextlib.suppress(OSError):
+            self.log.replace(before(self.log))  # of a worker that has died: its last words
         with _fresh(self.log) as log, _fresh(self._said) as said:
             # A process group of its own: Ctrl-C in the terminal is for the session, which then decides.
             self._process = subprocess.Popen(  # noqa: S603  the command is ours, no shell
@@ -161,10 +165,7 @@ class ManagedWorker:
         )
 
     def _last_words(self) -> str:
-        try:
-            lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
-        except OSError:
-            lines = []
+        lines = [line["message"] for line in read_log(self.log, LOG_LINES)]
         return "".join(["\nIts log ends:", *(f"\n  {line}" for line in lines)]) if lines else ""
 
     def stopping(self) -> Steps[None]:
@@ -182,9 +183,28 @@ class ManagedWorker:
 
     def remove_files(self) -> None:
         """Delete its log."""
-        for path in (self.log, self._said):
+        for path in (self.log, before(self.log), self._said):
             with contextlib.suppress(OSError):
                 path.unlink()
+
+
+def log_file(directory: Path, role: str) -> Path:
+    """Where a managed worker logs to."""
+    return directory / f"{role}.log"
+
+
+def before(log: Path) -> Path:
+    """The log of the worker that ran there before and has died."""
+    return log.with_suffix(".log.1")
+
+
+def read_log(log: Path, lines: int) -> list[dict[str, str]]:
+    """The last lines of a log, as fields; those of the worker before it come first."""
+    found: list[str] = []
+    for path in (before(log), log):
+        with contextlib.suppress(OSError):
+            found += path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [read_line(line) for line in found[-lines:]]
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

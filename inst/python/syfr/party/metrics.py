@@ -5,10 +5,12 @@ They are read from the worker at the moment of a look; the loop does nothing for
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from syfr.errors import InputTypeError, PortInUseError
+from syfr.party.counts import BOUNDS
 
 LOOPBACK = "127.0.0.1"
 LOOKS = 5
@@ -36,13 +38,19 @@ class WorkerMetrics:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         status = self._look()
-        yield GaugeMetricFamily("syfr_sessions", "Open sessions of clients.", value=status["sessions"])
+        for name, text in GAUGES.items():
+            yield GaugeMetricFamily(f"syfr_{name}", text, value=status[name])
+        yield from _queries(status["queries"])
+        links = GaugeMetricFamily("syfr_link_up", "Whether the link to another worker stands.", labels=["peer"])
         traffic = CounterMetricFamily(
             "syfr_link_bytes", "Bytes over the links to the other workers.", labels=["peer", "direction"]
         )
         for direction in ("sent", "received"):
             for peer, count in status[direction].items():
                 traffic.add_metric([peer, direction], count)
+        for peer in status["sent"]:
+            links.add_metric([peer], float(peer not in status["waiting_for"]))
+        yield links
         yield traffic
         served = CounterMetricFamily(
             "syfr_served_requests", "Requests answered since serving was opened.", labels=["model"]
@@ -53,6 +61,28 @@ class WorkerMetrics:
             serving.add_metric([model["model"]], float(model["serving"]))
         yield served
         yield serving
+
+
+GAUGES = {
+    "sessions": "Open sessions of clients.",
+    "connections": "Connections that were accepted and stand.",
+    "under_way": "Queries that have begun and not ended.",
+}
+
+
+def _queries(counted: Mapping[str, Any]) -> Iterator[Any]:
+    """How long answers took at this worker, and why queries failed."""
+    from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+
+    sums = itertools.accumulate(counted["buckets"])
+    buckets = list(zip([*map(str, BOUNDS), "+Inf"], map(float, sums), strict=True))
+    yield HistogramMetricFamily(
+        "syfr_query_seconds", "Time from a query's arrival to its answer.", buckets, counted["seconds"]
+    )
+    failed = CounterMetricFamily("syfr_failed_queries", "Queries that were refused or failed.", labels=["reason"])
+    for code, count in counted["failed"].items():
+        failed.add_metric([code], count)
+    yield failed
 
 
 def publish(address: str, status: Status) -> int:

@@ -20,6 +20,7 @@ from syfr.party.fields import Fields, fields_of, seeds_of, text
 from syfr.party.preprocessing import Plan
 from syfr.party.serving import Serving
 from syfr.party.state import StateDirectory
+from syfr.party.trace import Tracing
 from syfr.program import Program
 from syfr.protocol import sharing
 from syfr.protocol.channel import Array
@@ -53,6 +54,7 @@ class Model:
     role: Role
     serving: Serving
     agreed: set[Role] = field(default_factory=set)
+    tracing: Tracing = field(default_factory=Tracing)
     _plans: dict[bool, Plan] = field(default_factory=dict, repr=False)
 
     def plan(self, padded: bool = False) -> Plan:

@@ -6,7 +6,9 @@ Whoever sees it fail tells the others; an answer is released at most once.
 
 from __future__ import annotations
 
+import logging
 import math
+import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -14,6 +16,7 @@ import numpy as np
 from syfr.errors import ClosedError, DeadlineError, ProtocolError, SyfrError, error_classes
 from syfr.link import Frame
 from syfr.party import executor
+from syfr.party.counts import Counts
 from syfr.party.fields import Fields, Place, text, whole
 from syfr.party.load import Load
 from syfr.party.peers import PeerLinks
@@ -24,6 +27,8 @@ from syfr.protocol.roles import DEALER, Role
 from syfr.protocol.transcript import Transcript, seal
 from syfr.ring.fixedpoint import WIRE_BYTES, Words
 from syfr.ring.packing import unpack_elements
+
+log = logging.getLogger("syfr.party")
 
 QUERY_SECONDS = 60.0
 PATIENCE = 0.9
@@ -39,13 +44,15 @@ Early = tuple[Role, Place, Sequence[object], Sequence[Array]]
 class LinkChannel(Channel):
     """The channel of one part of a query, over the links to the peers."""
 
-    def __init__(self, role: Role, links: PeerLinks, place: Place, part: int) -> None:
+    def __init__(self, role: Role, links: PeerLinks, query: Query) -> None:
         super().__init__(role)
-        self._links = links
-        self._place = (*place, part)
+        self._links, self._trace, self._part = links, query.trace, len(query.runs)
+        self._place = (*query.place, self._part)
 
     def transmit(self, peer: Role, tag: Tag, clock: int, arrays: Sequence[Array]) -> None:
         """Send at once."""
+        if self._trace is not None:
+            self._trace.sent(self._part, tag, arrays)
         self._links.send(peer, "step", [*self._place, tag[0], MESSAGES.index(tag[1]), clock], arrays)
 
 
@@ -60,6 +67,7 @@ class Queries:
         self._role, self._links, self._reactor, self._reply = role, links, reactor, reply
         self._early: dict[tuple[bytes, int], list[Early]] = {}
         self._load = Load(role)
+        self.counts = Counts()
         self.refusal: SyfrError | None = None
 
     @property
@@ -135,7 +143,7 @@ class Queries:
         if start == place.start and not model.program.compares:
             # The dealer hears nothing of such a query otherwise, and it counts requests too.
             self._send(DEALER, "began", place.fields())
-        channel = LinkChannel(self._role, self._links, place, len(query.runs))
+        channel = LinkChannel(self._role, self._links, query)
         opening = place.session + model.digests["program"] + b"%d %d %d" % (*place[1:], start)
         transcript = Transcript(session.transcript_key(start), opening)
         masked = masked_input[start - place.start : start - place.start + rows]
@@ -170,8 +178,12 @@ class Queries:
         if self._role is DEALER:
             self._begin_dealer(session, query, part)
         if part < len(query.runs):
-            run = query.runs[part]
-            self._advance(session, query, lambda: run.deliver(peer, (step, MESSAGES[kind]), clock, arrays))
+            run, tag = query.runs[part], (step, MESSAGES[kind])
+            if query.trace is not None:
+                query.trace.received(part, peer, tag, arrays, run.missing)
+            self._advance(session, query, lambda: run.deliver(peer, tag, clock, arrays))
+            if query.trace is not None:
+                query.trace.paused(part)
         else:
             self._keep(peer, place, name, arrays)
 
@@ -206,7 +218,7 @@ class Queries:
             except SyfrError as error:
                 self.fail(session, query, error)
                 return
-            channel = LinkChannel(self._role, self._links, place, len(query.runs))
+            channel = LinkChannel(self._role, self._links, query)
             query.begun_until += rows
             self._run(session, query, Run(executor.run_dealer(channel, session.model.plan(), dealt), channel))
 
@@ -216,6 +228,8 @@ class Queries:
         part = len(query.runs)
         query.runs.append(run)
         self._advance(session, query, run.advance)
+        if query.trace is not None:
+            query.trace.paused(part)
         early = self._early.get((session.number, query.place.start))
         if early:
             self._early[session.number, query.place.start] = [one for one in early if one[2][0] != part]
@@ -234,6 +248,8 @@ class Queries:
             self._load.end(session.client.name, query.place.rows)
             query.end()
             session.model.serving.commit(query.claim)
+            session.model.tracing.end(query.trace)
+            self.counts.answered(time.monotonic() - query.began)
             if self._role is not DEALER:
                 clock = max(run.channel.clock for run in query.runs)
                 answer = np.concatenate([run.result for run in query.runs])
@@ -248,6 +264,8 @@ class Queries:
         self._load.end(session.client.name, query.place.rows)
         query.end()
         session.model.serving.release(query.claim)
+        session.model.tracing.end(query.trace)
+        log.info("a query of %s failed: %s", session.client, error)
         self._early.pop((session.number, query.place.start), None)
         self._tell(session, query.place, error, self._role.peers if tell else ())
 
@@ -271,6 +289,7 @@ class Queries:
 
     def _tell(self, session: Session, place: Place, error: SyfrError, peers: Sequence[Role]) -> None:
         fields = place.fields(code=error.code, message=str(error))
+        self.counts.failed(error.code)
         self._reply(session, Frame("failed", fields))
         for peer in peers:
             self._send(peer, "failed", fields)

@@ -209,6 +209,12 @@ class Worker:
         model.serving.close()
         return {}
 
+    def trace(self, _: Endpoint, fields: Fields, *__: object) -> dict[str, Any]:
+        """Trace the next query of a model; what came of the last one that was traced."""
+        tracing = self._models.get(fields.get("model")).tracing
+        tracing.wanted = True
+        return {"steps": tracing.last}
+
     def drop(self, _: Endpoint, fields: Fields, *__: object) -> dict[str, Any]:
         """Delete a model's share and end its sessions."""
         self._shares.withdraw(fields.get("model"))
@@ -227,6 +233,10 @@ class Worker:
             "managed": self.managed,
             "models": [model.status() for model in self._models],
             "sessions": len(self._sessions),
+            "connections": sum(not endpoint.over for endpoint in self._endpoints),
+            "under_way": self._sessions.running,
+            "queries": self._sessions.counts.fields(),
+            "waiting_for": [peer.label for peer in self.links.missing],
             "sent": {peer: counts["sent"] for peer, counts in traffic.items()},
             "received": {peer: counts["received"] for peer, counts in traffic.items()},
             "started": self._started,
@@ -295,6 +305,7 @@ CALLS: dict[str, dict[str, Callable[..., dict[str, Any] | None]]] = {
         "share": Worker.share,
         "serve": Worker.serve,
         "pause": Worker.pause,
+        "trace": Worker.trace,
         "drop": Worker.drop,
         "status": Worker.status,
         "shutdown": Worker.shutdown,

@@ -5,6 +5,7 @@ Rows are numbered through the whole session; a row is preprocessed once, masked 
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from syfr.party.pool import Pool
 from syfr.party.reactor import Timer
 from syfr.party.serving import Claim
 from syfr.party.streams import PairKeys
+from syfr.party.trace import Trace
 from syfr.protocol.channel import Array, Run
 from syfr.protocol.roles import DEALER, Role
 from syfr.protocol.sharing import InputMask
@@ -60,6 +62,7 @@ class Query:
         runs: the parts that have begun, in the order of their rows.
         transcripts: theirs, at server0 and server1.
         begun_until: rows below this belong to parts that have begun.
+        trace: of this query, if its owner has asked for one.
     """
 
     place: Place
@@ -69,6 +72,8 @@ class Query:
     transcripts: list[Transcript] = field(default_factory=list, repr=False)
     begun_until: int = 0
     deadline: Timer | None = None
+    trace: Trace | None = None
+    began: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self.begun_until = self.place.start
@@ -149,7 +154,8 @@ class Session:
             raise ProtocolError(f"Row {place.start} is not the next row of this session; each is taken once, in order.")
         self.accepted_until = place.stop
         claim = self.model.serving.reserve(self.client.name, self.requests(place.rows), place.rows)
-        query = self.queries[place.start] = Query(place, claim)
+        trace = self.model.tracing.begin(self.model.program, place.rows)
+        query = self.queries[place.start] = Query(place, claim, trace=trace)
         return query
 
     # ---- the dealer ----

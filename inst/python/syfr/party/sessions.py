@@ -9,6 +9,7 @@ import msgpack
 
 from syfr.errors import ClosedError, NotConnectedError, ProtocolError, RefusedError, SyfrError
 from syfr.link import Frame
+from syfr.party.counts import Counts
 from syfr.party.endpoint import Endpoint
 from syfr.party.fields import SESSION_BYTES, Fields, Place, octets, seconds, seeds_of, whole
 from syfr.party.models import Model
@@ -65,6 +66,11 @@ class Sessions:
     def running(self) -> int:
         """Queries that have begun and not ended."""
         return self._queries.running
+
+    @property
+    def counts(self) -> Counts:
+        """What came of all queries."""
+        return self._queries.counts
 
     def refuse(self, reason: SyfrError | None) -> None:
         """Let no new query begin, for this reason; None lets them begin again."""
