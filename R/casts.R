@@ -5,14 +5,18 @@ is_python <- function(x) inherits(x, "python.builtin.object")
 # Whether x is a Python object that still lives: one that was saved and read again does not.
 is_alive <- function(x) is_python(x) && !reticulate::py_is_null_xptr(x)
 
-# A shape, batch first. An open batch is NA or NULL in R and None in Python.
+# A shape, batch first, or a list of them for several inputs or outputs. An open batch is NA or NULL in R and None in
+# Python.
 as_shape <- function(x) {
+  if (is.list(x) && any(lengths(x) > 1)) return(lapply(x, as_shape))
   if (is.numeric(x) && anyNA(x)) lapply(x, function(size) if (!is.na(size)) size) else x
 }
 
-# The rows of a query. Integers become doubles, since NA is an ordinary number among Python's integers.
+# The rows of a query, or a list of them for a model of several inputs, by their names or in order. Integers become
+# doubles, since NA is an ordinary number among Python's integers.
 as_rows <- function(x) {
   if (is.data.frame(x)) x <- as.matrix(x)
+  if (is.list(x)) return(lapply(x, as_rows))
   if (is_python(x) || !(is.numeric(x) || is.logical(x))) return(x)
   if (!is.double(x)) storage.mode(x) <- "double"
   if (is.null(dim(x))) dim(x) <- length(x)

@@ -27,7 +27,8 @@ sy_client <- function(credentials = NULL) {
 #'
 #' @param client A client made by [sy_client()], or Python's `TFEWorker` object.
 #' @param batch_input_shape Shape of a request, batch first: `c(1, 28, 28, 1)` for one image of 28 x 28 pixels.
-#' @param batch_output_shape Shape of the answer, batch first: `c(1, 10)`. `NA` leaves a batch size open.
+#' @param batch_output_shape Shape of the answer, batch first: `c(1, 10)`. `NA` leaves a batch size open. For a model
+#'   with several inputs or outputs, a list of shapes.
 #' @param cluster A cluster made by [sy_cluster()].
 #' @param model The name of the model, where several have the same shapes.
 #' @param timeout Seconds to wait.
@@ -63,7 +64,8 @@ client_connect_to_model <- function(client, batch_input_shape, batch_output_shap
 #' @param client,object A client that is connected by [client_connect_to_model()].
 #' @param x A numeric array, rows first: n x 28 x 28 x 1 for n images. The axes of length one that R drops, as in
 #'   `x[1, , , ]`, may be missing. More rows than the model's batch count as several requests. A matrix or a data frame
-#'   with a row for each input will do for a model that takes vectors, and a tensor or array of Python's for any.
+#'   with a row for each input will do for a model that takes vectors, and a tensor or array of Python's for any. For a
+#'   model with several inputs, a list of such arrays, in order or by the names of the inputs.
 #' @param timeout Seconds to wait.
 #' @param type `"raw"` for what the model gives, `"prob"` for probabilities, `"class"` for the most probable class.
 #' @param classes Labels of the outputs in their order; `NULL` for those that the owner gave, else 1, 2, ...
@@ -95,7 +97,13 @@ client_query_model <- function(client, x, timeout = 60) {
   call <- sys.call()
   python <- connected(client, call)
   values <- wait_for(call_python(call, python$querying, as_rows(x), timeout = timeout), call)
-  new_prediction(values, python$model_info)
+  answer_of(python, values)
+}
+
+answer_of <- function(python, values) {
+  info <- python$model_info
+  if (is.list(values)) info$heads <- bundle("syfr.face.describe")$facts(python$program)$heads
+  new_prediction(values, info)
 }
 
 #' @rdname client_query_model
@@ -120,7 +128,7 @@ client_query_model_join <- function(client) {
     stop_syfr("not_connected", "No question is under way. Ask one with client_query_model_async() first.", call)
   }
   client$queries <- queries[-1]
-  new_prediction(wait_for(queries[[1]], call), client$python$model_info)
+  answer_of(client$python, wait_for(queries[[1]], call))
 }
 
 #' @rdname client_query_model
@@ -129,26 +137,30 @@ client_query_model_join <- function(client) {
 predict.syfr_client <- function(object, x, type = c("raw", "prob", "class"), classes = NULL, ...) {
   call <- sys.call(-1)
   type <- match.arg(type)
-  # Labels that do not fit are refused before anything is asked: a model may answer a limited number of times.
-  if (type != "raw") check_classes(object, classes, call)
+  # What cannot be given is refused before anything is asked: a model may answer a limited number of times.
+  if (type != "raw") check_classes(object, type, classes, call)
   answer <- client_query_model(object, x, ...)
   switch(type,
     raw = answer,
-    prob = {
-      found <- probabilities(answer)
-      if (ncol(found) > 1) colnames(found) <- labels_of(found, classes, call)
-      found
-    },
+    prob = class_probabilities(answer, classes, call),
     class = most_probable(answer, classes, call)
   )
 }
 
-check_classes <- function(client, classes, call) {
+check_classes <- function(client, type, classes, call) {
   info <- connected(client, call)$model_info
-  sizes <- unlist(info$output_shape)
-  nothing <- new_prediction(array(0, c(1, sizes[-1])), info)
-  if (sizes[length(sizes)] > 1) labels_of(as_rows_and_classes(nothing, call), classes, call)
-  most_probable(nothing, classes, call)
+  if (type == "prob" && identical(info$head, "label")) stop_syfr("type", no_probabilities, call)
+  if (is.list(info$output_shape)) {
+    stop_syfr("shape", "The model has several outputs, which have no common classes. Use type = \"raw\".", call)
+  }
+  nothing <- array(0, c(1, unlist(info$output_shape)[-1]))
+  most_probable(new_prediction(nothing, info), classes, call)
+}
+
+class_probabilities <- function(answer, classes, call) {
+  found <- probabilities(answer)
+  if (ncol(found) > 1) colnames(found) <- labels_of(found, classes, call)
+  found
 }
 
 # A client from what a user may hand over: one made by sy_client(), or Python's TFEWorker in the part of a client.

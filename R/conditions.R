@@ -55,5 +55,5 @@ call_python <- function(call, fun, ...) {
 value_of <- function(outcome, call) {
   if (is.null(outcome$codes)) return(outcome$value)
   if (length(outcome$codes) > 0) stop_syfr(outcome$codes, outcome$message, call)
-  stop_syfr("python", paste("Python raised", outcome$message), call, trace = outcome$trace)
+  stop_syfr("python", paste("Python raised", outcome$message), call, python_trace = outcome$trace)
 }

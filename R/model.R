@@ -13,6 +13,20 @@
 #' sigmoid at the end is computed by the client, who is shown what goes into it: the client gets what the model's own
 #' `predict()` gives.
 #'
+#' @section What clients get:
+#' Every answer tells its client something about the model, and many answers tell more. `output` and `digits` say how
+#' much one of them tells:
+#'
+#' | `output` | a client gets |
+#' |---|---|
+#' | `"model"` | what the model's own `predict()` gives |
+#' | `"logits"` | what goes into the softmax or sigmoid at the end |
+#' | `"label"` | the number of the winning class, counted from 1, and nothing else |
+#' | `"top_k"` | the numbers of the `k` best classes, best first |
+#'
+#' Labels are found by the workers on shares: nobody sees the logits. `sy_serve(per_client =)` limits how many answers
+#' a client gets.
+#'
 #' @param model A Keras model, from R's keras or keras3 packages, from Python's keras by way of reticulate, or the
 #'   path of a model saved as `.keras`, `.h5` or `.hdf5`.
 #' @param cluster A cluster made by [sy_cluster()].
@@ -23,6 +37,16 @@
 #' @param untrusted_clients `TRUE` if a client might send numbers outside `input_range` on purpose, which could tell it
 #'   about the weights. Its input is then masked in a ring so small that every message stands for an input of the
 #'   range (or of up to twice its width); a query takes three more messages, one after the other, between the workers.
+#' @param output What clients get of a prediction; see below.
+#' @param k How many labels, for `output = "top_k"`.
+#' @param digits Binary digits behind the point of what a client gets; `NULL` for all that the workers compute with.
+#' @param classes Names of the classes in the order of the outputs; clients are told them, and answers carry them.
+#' @param precision Binary digits behind the point of all numbers that the workers compute with; `NULL` for 14. Fewer
+#'   leave more room for large numbers inside the network.
+#' @param calibrate Inputs like those to come, rows first, for a model of which it cannot be proven that no number
+#'   inside it gets too large.
+#' @param allow_unproven Whether it is enough that none did with the inputs in `calibrate`. The model is then marked as
+#'   not proven.
 #' @return An object of class `syfr_model`, invisibly: [sy_serve()], [sy_stop()] and [sy_shutdown_workers()] take it.
 #'   They take the Keras model itself too.
 #' @inheritSection sy_stop What stops what
@@ -33,22 +57,47 @@
 #'   model
 #' })
 #' @export
-sy_share <- function(model, cluster, name = NULL, input_range = c(0, 1), timeout = 300, untrusted_clients = FALSE) {
+sy_share <- function(model, cluster, name = NULL, input_range = c(0, 1), timeout = 300, untrusted_clients = FALSE,
+                     output = c("model", "logits", "label", "top_k"), k = 5, digits = 10, classes = NULL,
+                     precision = NULL, calibrate = NULL, allow_unproven = FALSE) {
   call <- sys.call()
+  # What is not given is left to Python, which has the same defaults.
+  given <- list(
+    output = if (!missing(output)) as_output(output, call), k = if (!missing(k)) k,
+    classes = as_names(classes), precision = precision,
+    calibrate = if (!is.null(calibrate)) as_rows(calibrate),
+    allow_unproven = if (as_flag(allow_unproven, "allow_unproven", call)) TRUE
+  )
+  given <- given[!vapply(given, is.null, NA)]
+  if (!missing(digits)) given["digits"] <- list(digits)
   cluster <- as_cluster(cluster, call)
   keras_model <- as_keras_model(model, call)
   if (is.null(name) && is.character(model)) name <- sub("[.][^.]*$", "", basename(model))
   python <- python_cluster(cluster, call)
-  task <- call_python(
-    call, bundle("syfr.face.owner")$sharing, keras_model, python,
+  options <- c(given, list(
     name = name, input_range = input_range, timeout = timeout,
     untrusted_clients = as_flag(untrusted_clients, "untrusted_clients", call)
-  )
+  ))
+  sharing <- bundle("syfr.face.owner")$sharing
+  task <- do.call(call_python, c(list(call, sharing, keras_model, python), options), quote = TRUE)
   # Only now: a model that cannot be shared is no reason to start workers.
   if (!python$started) sy_start(cluster)
   shared <- wait_for(task, call)
   invisible(new_model(shared, cluster, keras_model))
 }
+
+share_outputs <- c("model", "logits", "label", "top_k")
+
+as_output <- function(output, call) {
+  if (identical(output, share_outputs)) return("model")
+  if (is.character(output) && length(output) == 1 && output %in% share_outputs) return(output)
+  stop_syfr("type", call = call, sprintf(
+    "`output` is none of %s. Give one of them.", paste0("\"", share_outputs, "\"", collapse = ", ")
+  ))
+}
+
+# Python takes a list of texts for several names, also for one.
+as_names <- function(x) if (!is.null(x)) as.list(as.character(x))
 
 # The Keras model is kept with its share, which Python forgets with the model.
 new_model <- function(shared, cluster, keras_model) {
@@ -120,7 +169,8 @@ as_shared <- function(model, call) {
 #' passing through this session, which only waits and shows how many requests were served.
 #'
 #' The wait ends when `num_requests` are served, or with Esc, Stop or Ctrl-C, which closes the model. With
-#' `block = FALSE` the function returns at once and the workers serve by themselves, as long as they run.
+#' `block = FALSE` the function returns at once and the workers serve by themselves, as long as they run; in RStudio the
+#' console is then free for other work, and no background job is needed.
 #'
 #' A model that was closed stays shared: `sy_serve()` opens it again. Prefer this function to Python's
 #' `model$serve()`, which R cannot interrupt safely.

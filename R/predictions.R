@@ -1,9 +1,17 @@
 # What a client gets: an array of numbers that knows its labels, and what becomes of it.
 
-# The answer to a query, as an array that behaves as any other; `info` tells of the model it came from.
+# The answer to a query, as an array that behaves as any other, or a list of them where the model has several outputs;
+# `info` tells of the model it came from.
 new_prediction <- function(values, info) {
+  if (is.list(values)) {
+    return(Map(function(value, head) new_prediction(value, list(head = head)), values, unlist(info$heads)))
+  }
   labels <- unlist(info$classes)
-  if (!is.null(labels) && length(dim(values)) == 2 && ncol(values) == length(labels)) {
+  if (identical(info$head, "label")) {
+    # Counted from 0 in Python.
+    values <- array(as.integer(values) + 1L, dim(values))
+    attr(values, "labels") <- labels
+  } else if (!is.null(labels) && length(dim(values)) == 2 && ncol(values) == length(labels)) {
     dimnames(values) <- list(NULL, as.character(labels))
   }
   class(values) <- c("syfr_prediction", if (length(dim(values)) == 2) "matrix", "array")
@@ -14,7 +22,7 @@ new_prediction <- function(values, info) {
 # The plain array, with its shape and labels.
 plain_array <- function(x) {
   if (!inherits(x, "syfr_prediction")) return(x)
-  attr(x, "head") <- NULL
+  attr(x, "head") <- attr(x, "labels") <- NULL
   unclass(x)
 }
 
@@ -29,6 +37,9 @@ plain_array <- function(x) {
 #' does the same where ggplot2 is installed.
 #'
 #' @details
+#' Where the owner lets clients have labels only (`sy_share(output = "label")` or `"top_k"`), predictions are whole
+#' numbers: of the winning class, or of the best classes in the columns. They are counted from 1, as everything in R.
+#'
 #' Probabilities are what the model itself gives if it ends in a softmax or sigmoid. Of a model that ends in logits
 #' they are the softmax of these; for a model that is no classifier this means nothing.
 #'
@@ -38,7 +49,8 @@ plain_array <- function(x) {
 #' @param most Draw the most probable classes only, so many.
 #' @param row.names,optional,... Not used.
 #' @return `as.data.frame()`: a row for each input and class, with `row` (which input), `label`, `value` (what the
-#'   model gave) and `probability`. `plot()` returns the part of it that was drawn, invisibly.
+#'   model gave) and `probability`; of labels alone, with `row`, `rank` and `label`. `plot()` returns the part of it
+#'   that was drawn, invisibly.
 #' @name syfr_prediction
 #' @examplesIf syfr:::can_run()
 #' digits <- sy_mnist(system.file("extdata", "mnist-sample.npz", package = "syfr"))$test
@@ -88,9 +100,14 @@ as.array.syfr_prediction <- function(x, ...) plain_array(x)
 as.data.frame.syfr_prediction <- function(x, row.names = NULL, optional = FALSE, ..., classes = NULL) { # nolint
   call <- sys.call(-1)
   values <- as_rows_and_classes(x, call)
+  rows <- nrow(values)
+  if (is_labels(x)) {
+    ranks <- seq_len(ncol(values))
+    label <- c(t(named_labels(x, classes, call)))
+    return(data.frame(row = rep(seq_len(rows), each = ncol(values)), rank = rep(ranks, rows), label = label))
+  }
   labels <- labels_of(values, classes, call)
   probability <- probabilities(x)
-  rows <- nrow(values)
   data.frame(
     row = rep(seq_len(rows), each = ncol(values)), label = rep(labels, rows), value = c(t(values)),
     probability = c(t(probability))
@@ -117,6 +134,20 @@ labels_of <- function(values, classes, call) {
   ))
 }
 
+# Whether clients get the numbers of classes alone.
+is_labels <- function(x) identical(attr(x, "head"), "label")
+
+# The numbers of classes, or their names where these are known.
+named_labels <- function(x, classes, call) {
+  values <- plain_array(x)
+  if (is.null(classes)) classes <- attr(x, "labels")
+  if (is.null(classes)) return(values)
+  if (max(values) <= length(classes)) return(array(as.character(classes)[values], dim(values)))
+  stop_syfr("shape", call = call, sprintf(
+    "`classes` has %d labels, and an answer is class %d. Give one label for each class.", length(classes), max(values)
+  ))
+}
+
 # What the model gives as probabilities, or the softmax of its logits; a single output has no others to compare with.
 probabilities <- function(x) {
   values <- plain_array(x)
@@ -129,6 +160,10 @@ probabilities <- function(x) {
 # The most probable class of each row; with one output, whether it is above a half.
 most_probable <- function(x, classes, call) {
   values <- as_rows_and_classes(x, call)
+  if (is_labels(x)) {
+    known <- if (is.null(classes)) attr(x, "labels") else classes
+    return(factor(named_labels(x, classes, call)[, 1], if (is.null(known)) seq_len(max(values)) else known))
+  }
   if (ncol(values) > 1) {
     labels <- labels_of(values, classes, call)
     return(factor(labels[max.col(values, "first")], levels = labels))
@@ -161,6 +196,7 @@ plot.syfr_prediction <- function(x, row = 1, classes = NULL, most = 20, ...) {
 
 # One row's classes, in the model's order; the most probable ones if there are too many.
 drawn_classes <- function(x, row, classes, most, call) {
+  if (is_labels(x)) stop_syfr("type", no_probabilities, call)
   table <- as.data.frame(x, classes = classes)
   table <- table[table$row == row, ]
   if (nrow(table) == 0) stop_syfr("range", sprintf("There is no row %s. Give one of the inputs.", format(row)), call)
@@ -172,6 +208,8 @@ drawn_classes <- function(x, row, classes, most, call) {
   rownames(table) <- NULL
   table
 }
+
+no_probabilities <- "The owner of this model lets clients have labels only. Use them as they are, or as.data.frame()."
 
 prediction_title <- function(shown) {
   best <- shown[which.max(shown$probability), ]

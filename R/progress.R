@@ -19,6 +19,7 @@ new_reporter <- function(style = progress_style()) {
     if (style == "none") return(invisible())
     switch(event$event,
       worker_starting = counter$status(sprintf("Starting %s", event$worker)),
+      worker_ended = cli::cli_alert_warning("{event$worker} at {event$address} has ended and is started again"),
       worker_ready = cli::cli_alert_success("{event$worker} is ready at {event$address}"),
       sharing = counter$status(sprintf("Sharing '%s'", event$name)),
       shared = cli::cli_alert_success("shared {.val {event$name}} among the workers"),

@@ -150,6 +150,7 @@ model_facts <- function(known) {
       "from %s to %s%s", ends[1], ends[2], if (known$untrusted_clients) ", held to it by the workers" else ""
     ),
     output = head[[known$head]],
+    ranges = if (isFALSE(known$proven)) "not proven, but found with the owner's calibration data",
     precision = sprintf("fixed point, %d bits after the point of %d", known$fraction_bits, known$value_bits)
   )
 }

@@ -19,7 +19,8 @@
 #' [install_syfr()] installs the Python packages that are needed; [sy_config()] shows what is used.
 #'
 #' @section Options and variables:
-#' * option `syfr.progress`: `FALSE` silences progress such as "served 2 of 3". The default is `TRUE`.
+#' * option `syfr.progress`: `FALSE` silences progress such as "served 2 of 3". The default is `TRUE`: bars in a
+#'   terminal and in RStudio, lines in Rscript and knitr. What must be done for the work to go on is said anyhow.
 #' * variable `SYFR_MNIST`: the file that [sy_mnist()] reads.
 #' * variable `SYFR_HOME`: the folder for the certificates of clusters, in place of
 #'   `tools::R_user_dir("syfr", "data")`.

@@ -53,5 +53,5 @@ def boom():
   error <- tryCatch(call_python(NULL, python$boom), error = identity)
   expect_s3_class(error, "syfr_error_python")
   expect_match(conditionMessage(error), "KeyError: 'missing'")
-  expect_match(error$trace, "boom")
+  expect_match(error$python_trace, "boom")
 })

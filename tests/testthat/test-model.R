@@ -19,12 +19,16 @@ test_that("a Keras model is shared, served and stopped by its own name", {
 
   cluster <- test_cluster()
   expect_invisible(sy_share(dense, cluster))
-  expect_identical(sy_serve(dense, num_requests = 2, block = FALSE)$name, "dense")
+  expect_identical(sy_serve(dense, block = FALSE)$name, "dense")
   client <- sy_client() |> client_connect_to_model(c(NA, 784), c(NA, 10), cluster)
   x <- matrix(runif(2 * 784), 2)
   answer <- client_query_model(client, x)
   expect_equal(as.matrix(answer), dense$predict(x, verbose = 0L), tolerance = 0.01)
   expect_equal(rowSums(answer), c(1, 1))
+  # the same numbers as a data frame, as an array of Python's and as a tensor
+  for (same in list(as.data.frame(x), reticulate::r_to_py(x), keras$ops$convert_to_tensor(x))) {
+    expect_equal(as.matrix(client_query_model(client, same)), as.matrix(answer), tolerance = 0.01)
+  }
 
   sy_stop(dense)
   expect_error(sy_serve(dense), class = "syfr_error_not_shared")
@@ -101,6 +105,8 @@ test_that("what cannot be shared or served is named", {
   ))
   expect_error(sy_share(large, cluster), class = "syfr_error_range_check")
 
+  expect_error(sy_share(large, cluster, output = "best"), "`output`", class = "syfr_error_type")
+  expect_error(sy_share(large, cluster, allow_unproven = NA), "`allow_unproven`", class = "syfr_error_type")
   expect_error(sy_serve(test_model(), num_requests = 0), "num_requests", class = "syfr_error")
   expect_error(sy_serve(test_model(), num_requests = 1.5), "num_requests", class = "syfr_error_type")
   expect_error(sy_serve(test_model(), block = "yes"), "`block`", class = "syfr_error_type")

@@ -73,3 +73,25 @@ test_that("a picture of a prediction shows the most probable classes", {
   skip_if_not_installed("ggplot2")
   expect_s3_class(ggplot2::autoplot(prediction(), classes = c("cat", "dog", "cow")), "ggplot")
 })
+
+test_that("labels alone are whole numbers from 1, and names where they are known", {
+  python <- array(c(2, 0, 1, 1), c(2, 2))
+  labels <- prediction(python, "label")
+  expect_identical(plain_array(labels), array(c(3L, 1L, 2L, 2L), c(2, 2)))
+  table <- data.frame(row = c(1L, 1L, 2L, 2L), rank = c(1L, 2L, 1L, 2L), label = c(3L, 2L, 1L, 2L))
+  expect_identical(as.data.frame(labels), table)
+  named <- prediction(python, "label", c("cat", "dog", "cow"))
+  expect_null(colnames(named))
+  expect_identical(as.data.frame(named)$label, c("cow", "dog", "cat", "dog"))
+  expect_identical(most_probable(named, NULL, NULL), factor(c("cow", "cat"), levels = c("cat", "dog", "cow")))
+  expect_identical(most_probable(labels, NULL, NULL), factor(c(3, 1), levels = 1:3))
+  expect_error(most_probable(labels, c("cat", "dog"), NULL), "class 3", class = "syfr_error_shape")
+  expect_error(plot(labels), "labels only", class = "syfr_error_type")
+})
+
+test_that("several outputs are a list, each with its own head", {
+  several <- new_prediction(list(a = logits, b = matrix(0)), list(heads = list("linear", "label")))
+  expect_identical(names(several), c("a", "b"))
+  expect_s3_class(several$a, "syfr_prediction")
+  expect_identical(several$b[1, 1], 1L)
+})

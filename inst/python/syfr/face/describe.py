@@ -107,6 +107,8 @@ def facts(program: Program) -> dict[str, Any]:
         "value_bits": program.precision.value_bits,
         "input_range": list(program.input_range),
         "untrusted_clients": program.untrusted_clients,
+        "proven": program.proven,
+        "heads": [part.head for part in program.outputs],
     }
 
 
