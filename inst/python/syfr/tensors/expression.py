@@ -1,7 +1,7 @@
 """Expressions over private tensors, collected until a value is asked for, and the Program that they become.
 
-A node knows its shape and the range of its elements; it makes its steps when a Program is built, each node once, so that
-independent operations share message delays and preprocessing. The whole tensor is one row of the Program.
+A node knows its shape and the range of its elements. It makes its steps when a Program is built, each node once:
+independent operations share message delays and preprocessing. A whole tensor is part of the one row of the Program.
 """
 
 from __future__ import annotations

@@ -46,7 +46,11 @@ def transpose(x: Node, axes: Sequence[int] | None = None) -> Node:
         raise ShapeError(f"The axes {tuple(axes or ())} do not fit a tensor of shape {x.shape}.")
     shape = tuple(x.shape[axis] for axis in order)
     return Node(
-        "transpose", (x,), shape, x.range, lambda builder, read: builder.add(Transpose("transpose", read[0], shape, order))
+        "transpose",
+        (x,),
+        shape,
+        x.range,
+        lambda builder, read: builder.add(Transpose("transpose", read[0], shape, order)),
     )
 
 
@@ -112,7 +116,8 @@ def alike(x: Node, y: Node) -> tuple[Node, Node]:
 def weighted(name: str, nodes: Sequence[Node], factors: Sequence[int], constant: float = 0.0) -> Node:
     """A sum with whole factors, and a public number; exact."""
     units = round(constant * ONE)
-    ends = [sorted((factor * node.range[0], factor * node.range[1])) for factor, node in zip(factors, nodes, strict=True)]
+    pairs = zip(factors, (node.range for node in nodes), strict=True)
+    ends = [_ordered(factor * low, factor * high) for factor, (low, high) in pairs]
     span = sum(low for low, _ in ends) + units / ONE, sum(high for _, high in ends) + units / ONE
     shape = nodes[0].shape
     return Node(
