@@ -30,6 +30,7 @@ from syfr.steps import (
     Ranks,
     Reshape,
     Signs,
+    Slice,
     Step,
     Take,
     Transpose,
@@ -334,6 +335,15 @@ def graphs() -> dict[str, Model]:
         "label": model((5,), [first, *label]),
         "product": model((5,), [first, dense(0, 5, 6, "relu"), product, dense(3, 6, 3, "output")]),
         "moved": model((5,), [first, *moved]),
+        "rows inside": model(
+            (2 * 3 * 4 * 4 + 5,),
+            [
+                Slice("images", 0, (2, 3, 4, 4), 5),
+                Linear("conv", 1, (2, 2, 4, 3), (2, 3, 4, 4), (2, 2, 3, 3), "truncate", Geometry()),
+                Ranks("ranks", 2, (2, 2, 3, 3)),
+                Combine("output", (3,), (2, 2, 3, 3), (1,), then="output"),
+            ],
+        ),
         "two outputs": model((5,), [dense(0, 5, 4, "relu"), dense(1, 4, 3, "output"), dense(0, 5, 2, "output")]),
     }
 

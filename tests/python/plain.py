@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -16,6 +17,7 @@ from syfr.steps import (
     Product,
     Ranks,
     Signs,
+    Slice,
     Step,
     Take,
     Transpose,
@@ -61,8 +63,8 @@ def value(step: Step, read: Sequence[Floats], weights: Weights | None, units: fl
     elif isinstance(step, Signs):
         found = signs(step, read[0], units)
     elif isinstance(step, Ranks):
-        wins = read[0][:, :, None] > read[0][:, None, :]
-        ties = np.triu(read[0][:, :, None] == read[0][:, None, :], 1)
+        wins = read[0][..., :, None] > read[0][..., None, :]
+        ties = np.triu(read[0][..., :, None] == read[0][..., None, :], 1)
         found = (wins | ties).sum(-1).astype(np.float64)
     else:
         return arranged(step, read)
@@ -81,6 +83,8 @@ def signs(step: Signs, x: Floats, units: float) -> Floats:
 def arranged(step: Step, read: Sequence[Floats]) -> Floats:
     """Numbers in other places."""
     first = read[0]
+    if isinstance(step, Slice):
+        return np.stack([row[step.start :][: math.prod(step.output_shape)].reshape(step.output_shape) for row in first])
     if isinstance(step, Transpose):
         return np.stack([row.transpose(step.axes) for row in first])
     if isinstance(step, Take):
@@ -95,6 +99,8 @@ def arranged(step: Step, read: Sequence[Floats]) -> Floats:
 
 def convolve(images: Floats, kernel: Floats, geometry: Geometry) -> Floats:
     """A convolution, one output position after the other."""
+    if images.ndim > 4:
+        return np.stack([convolve(one, kernel, geometry) for one in images])
     images = np.pad(images, ((0, 0), *geometry.padding, (0, 0)))
     size = (images.shape[1], images.shape[2])
     height, width = Geometry(geometry.strides, dilation=geometry.dilation).output_size(size, kernel.shape[:2])

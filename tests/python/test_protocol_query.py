@@ -93,6 +93,7 @@ def test_relu_takes_four_delays_a_lift_three_and_truncation_two() -> None:
         "label": 2 + 3 + 3,
         "product": 4 + 2,
         "moved": 2 + 4 + 2 + 4,
+        "rows inside": 2 + 3,
         "two outputs": 4,
     }
 

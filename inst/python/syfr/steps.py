@@ -1,7 +1,7 @@
 """The steps of a Program: what each computes, on which values, and of what shape. Public, and never executed as code.
 
 Shapes leave out the batch axis; axes and shapes here are those of one row. Steps are of two kinds. *Local* ones move or
-add numbers, which every worker does alone with what it holds: Reshape, Transpose, Take, Concatenate, Weigh and a
+add numbers, which every worker does alone with what it holds: Reshape, Slice, Transpose, Take, Concatenate, Weigh and a
 Combine that nothing follows. The others need messages: what they cost stands beside their protocol (protocol/).
 """
 
@@ -62,7 +62,7 @@ class Linear:
         kernel: (inputs, outputs), or (height, width, channels in / groups, channels out).
         input_shape, output_shape: a row of each; channels last.
         then: one of AFTER.
-        geometry: of a convolution; None for a matrix product, which acts on the last axis.
+        geometry: of a convolution, which acts on the last three axes; None for a matrix product, on the last one.
         plus: values of the output's shape that are added before what follows, each with a whole factor: a residual
             connection costs nothing.
     """
@@ -109,18 +109,16 @@ class Linear:
         return (*self.input_shape[:-1], self.kernel[1])
 
     def _convolution_shape(self, geometry: Geometry) -> Shape:
-        groups = geometry.groups
+        groups, image = geometry.groups, self.input_shape[-3:]
         numbers = (*geometry.strides, *geometry.dilation, groups)
         pads = (*geometry.padding[0], *geometry.padding[1])
-        fits = len(self.kernel) == 4 and len(self.input_shape) == 3 and min(numbers) >= 1 and min(pads) >= 0
+        fits = len(self.kernel) == 4 and len(image) == 3 and min(numbers) >= 1 and min(pads) >= 0
         if not fits or max(*numbers, *pads) > MAX_ELEMENTS:
             raise ProtocolError(f"Layer '{self.layer}' declares a convolution that cannot be placed.")
-        if self.kernel[2] * groups != self.input_shape[2] or self.kernel[3] % groups:
+        if self.kernel[2] * groups != image[2] or self.kernel[3] % groups:
             raise ProtocolError(f"The channels of layer '{self.layer}' do not fit its {groups} group(s).")
-        height, width = geometry.output_size(
-            (self.input_shape[0], self.input_shape[1]), (self.kernel[0], self.kernel[1])
-        )
-        return height, width, self.kernel[3]
+        height, width = geometry.output_size((image[0], image[1]), (self.kernel[0], self.kernel[1]))
+        return *self.input_shape[:-3], height, width, self.kernel[3]
 
 
 @dataclass(frozen=True)
@@ -234,7 +232,7 @@ class Signs:
 
 @dataclass(frozen=True)
 class Ranks:
-    """Of the numbers in a row, how many others each one beats; of equals the first beats the rest.
+    """Along the last axis, how many others each number beats; of equals the first beats the rest.
 
     The largest gets n - 1.0, the smallest 0.0: argmax, top-k and sorting follow from it by :class:`Signs`.
     """
@@ -249,10 +247,12 @@ class Ranks:
         return (self.source,)
 
     def check(self, shapes: Sequence[Shape]) -> None:
-        """Raise ProtocolError unless the source is one row of 2 to MAX_RANKED numbers."""
+        """Raise ProtocolError unless there are 2 to MAX_RANKED numbers to rank."""
         check_shapes(self.layer, self.output_shape)
-        fits = shapes[0] == self.output_shape and len(self.output_shape) == 1
-        _require(self.layer, fits and 2 <= self.output_shape[0] <= MAX_RANKED, f"ranks 2 to {MAX_RANKED} numbers")
+        fits = shapes[0] == self.output_shape and 2 <= self.output_shape[-1] <= MAX_RANKED
+        _require(self.layer, fits, f"ranks other than 2 to {MAX_RANKED} numbers")
+        pairs = math.prod(self.output_shape) * (self.output_shape[-1] - 1) // 2
+        _require(self.layer, pairs <= MAX_ELEMENTS, "has too much work for a row")
 
 
 @dataclass(frozen=True)
@@ -275,6 +275,27 @@ class Reshape:
         _require(self.layer, shapes[0] == self.input_shape, "declares an input shape that its source does not have")
         if math.prod(self.input_shape) != math.prod(self.output_shape):
             raise ProtocolError(f"Layer '{self.layer}' cannot turn {self.input_shape} into {self.output_shape}.")
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A run of elements of a flat row, in a shape of its own: one of several inputs that lie one after the other."""
+
+    layer: str
+    source: int
+    output_shape: Shape
+    start: int
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """The values that the step reads."""
+        return (self.source,)
+
+    def check(self, shapes: Sequence[Shape]) -> None:
+        """Raise ProtocolError unless the source is flat and long enough."""
+        check_shapes(self.layer, self.output_shape)
+        fits = len(shapes[0]) == 1 and 0 <= self.start <= shapes[0][0] - math.prod(self.output_shape)
+        _require(self.layer, fits, "reads elements that its input does not have")
 
 
 @dataclass(frozen=True)
@@ -368,7 +389,7 @@ class Weigh:
         _check_public(self.layer, self.factors)
 
 
-Step = Linear | Combine | Product | Signs | Ranks | Reshape | Transpose | Take | Concatenate | Weigh
+Step = Linear | Combine | Product | Signs | Ranks | Reshape | Slice | Transpose | Take | Concatenate | Weigh
 STEPS: tuple[type[Step], ...] = (
     Linear,
     Combine,
@@ -376,6 +397,7 @@ STEPS: tuple[type[Step], ...] = (
     Signs,
     Ranks,
     Reshape,
+    Slice,
     Transpose,
     Take,
     Concatenate,
@@ -499,7 +521,7 @@ def _plus(value: object) -> tuple[tuple[int, int], ...]:
 
 _PARSERS: dict[str, Callable[[object], Any]] = {
     "layer": text,
-    **dict.fromkeys(("source", "left", "right", "slope", "constant", "scale_bits", "axis"), integer),
+    **dict.fromkeys(("source", "left", "right", "slope", "constant", "scale_bits", "axis", "start"), integer),
     **dict.fromkeys(("kernel", "input_shape", "output_shape", "axes"), shape_from),
     **dict.fromkeys(("matrices", "bits"), flag),
     "sources": _integers(MAX_SOURCES),

@@ -1,7 +1,8 @@
 """Walks the graph of a Program for one query, from each role's side: a step begins when the values it reads are there.
 
 Steps that do not wait for each other run side by side and share message delays. Each has a running hash of its own,
-which begins with those of the values it reads (protocol/transcript.py), and a logical time of its own.
+which begins with those of the values it reads (protocol/transcript.py), and a logical time of its own; a step that is
+the only one to add to a hash goes on with that.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from syfr.ring.fixedpoint import Words
 from syfr.steps import is_output
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, slots=True)
 class _Value:
     """A masked value, the hash of all that led to it, and when it was there."""
 
@@ -45,18 +46,13 @@ class _Walk:
     running: dict[int, tuple[Channel, Transcript]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        steps = self.plan.program.steps
         self.work = Together(self.channel)
-        self.waits_for = [len(set(step.sources)) for step in steps]
-        self.left = self.plan.program.readers()
-        self.readers: dict[int, list[int]] = {}
-        for number, step in enumerate(steps):
-            for source in set(step.sources):
-                self.readers.setdefault(source, []).append(number)
+        self.waits_for = [len(sources) for sources in self.plan.sources]
+        self.left = [len(readers) for readers in self.plan.readers]
 
     async def go(self, start: _Value) -> None:
         """Run every step."""
-        await self.found(0, start)
+        self.found(0, start)
         while self.work:
             number, result = await self.work.next()
             channel, transcript = self.running.pop(number)
@@ -64,18 +60,18 @@ class _Walk:
             self.channel.clock = max(self.channel.clock, channel.clock)
             self.prepared.pop(number, None)
             step = self.plan.program.steps[number]
-            for source in set(step.sources):
+            for source in self.plan.sources[number]:
                 self.let_go(source)
+            result = result.reshape(self.rows, *step.output_shape)
             if is_output(step):
-                self.parts[number] = result.reshape(self.rows, *step.output_shape)
+                self.parts[number] = result
             else:
-                masked = result.reshape(self.rows, *step.output_shape)
-                await self.found(number + 1, _Value(masked, transcript, channel.clock))
+                self.found(number + 1, _Value(result, transcript, channel.clock))
 
-    async def found(self, value: int, what: _Value) -> None:
+    def found(self, value: int, what: _Value) -> None:
         """A value is there: begin the steps that waited for nothing else."""
         self.values[value] = what
-        for number in self.readers.get(value, ()):
+        for number in self.plan.readers[value]:
             self.waits_for[number] -= 1
             if not self.waits_for[number]:
                 self.begin(number)
@@ -84,10 +80,12 @@ class _Walk:
         """Begin a step."""
         operation = self.plan.operations[number]
         sources = [self.values[source] for source in operation.step.sources]
-        channel = self.channel.branch(max(source.clock for source in sources))
-        chains = list({id(source.transcript): source.transcript for source in sources}.values())
-        local = operation.local and len(chains) == 1
-        transcript = chains[0] if local else Transcript.following(number + 1, chains)
+        channel = self.channel.branch(max([source.clock for source in sources]))
+        if self.plan.goes_on[number]:
+            transcript = sources[0].transcript
+        else:
+            chains = {id(source.transcript): source.transcript for source in sources}
+            transcript = Transcript.following(number + 1, list(chains.values()))
         self.running[number] = channel, transcript
         masked = [source.masked for source in sources]
         ready, share = self.prepared.get(number), self.layers.get(number)

@@ -7,8 +7,9 @@ in common with others. What was made is handed out row by row, each row once.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import is_dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -41,15 +42,37 @@ class Plan:
 
     Attributes:
         padded: whether answers take the form of fewer delays (protocol/answer.py).
+        sources: the values that each step reads, each once.
+        readers: the steps that read each value.
+        goes_on: whether a step goes on with the running hash of what it reads, since no other step adds to that.
     """
 
     def __init__(self, program: Program, padded: bool = False) -> None:
         self.program, self.padded = program, padded
         self.operations: list[Operation[Any]] = operations(program, padded)
         self._last_reader = [0] * (len(program.steps) + 1)
-        for number, step in enumerate(program.steps):
-            for source in step.sources:
+        self.readers: list[list[int]] = [[] for _ in self._last_reader]
+        self.sources = [tuple(dict.fromkeys(step.sources)) for step in program.steps]
+        for number, sources in enumerate(self.sources):
+            for source in sources:
                 self._last_reader[source] = number
+                self.readers[source].append(number)
+        self.goes_on = self._going_on()
+
+    def _going_on(self) -> list[bool]:
+        chains, added = [0], Counter[int]()
+        read = []
+        for operation, sources in zip(self.operations, self.sources, strict=True):
+            read.append({chains[source] for source in sources})
+            if operation.local and len(read[-1]) == 1:
+                chains.append(*read[-1])
+            else:
+                added.update(read[-1])
+                chains.append(operation.number + 1)
+        return [
+            len(found) == 1 and (operation.local or added[min(found)] == 1)
+            for operation, found in zip(self.operations, read, strict=True)
+        ]
 
     def ends_with(self, number: int, step: Step) -> list[int]:
         """The values that nothing reads after step ``number``."""
@@ -236,8 +259,9 @@ def take_rows(part: Part, start: int, stop: int) -> Part:
     elif isinstance(part, dict):
         taken = {key: take_rows(value, start, stop) for key, value in part.items()}
     elif is_dataclass(part) and not isinstance(part, type):
-        values = {field.name: getattr(part, field.name) for field in fields(part)}
-        taken = replace(part, **{name: take_rows(value, start, stop) for name, value in values.items()})
+        # Not by replace(), which takes longer than all the rest.
+        taken = object.__new__(type(part))
+        taken.__dict__.update({name: take_rows(value, start, stop) for name, value in vars(part).items()})
     else:
         raise TypeError(f"A block holds arrays only, not {type(part).__name__}.")
     same: Part = taken

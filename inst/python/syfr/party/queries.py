@@ -96,6 +96,16 @@ class Queries:
         query.masked_input = masked
         self.begin_waiting(session)
 
+    def compute(self, session: Session, place: Place, masked: Words, patience: float) -> None:
+        """The one row of a computation, which is here already."""
+        try:
+            query = self._accept(session, place, min(QUERY_SECONDS, PATIENCE * patience))
+        except SyfrError as error:
+            self._tell(session, place, error, self._role.peers)
+            return
+        query.masked_input = masked
+        self.begin_waiting(session)
+
     def _read_input(self, session: Session, place: Place, arrays: Sequence[Array]) -> Words:
         program = session.model.program
         expected = (place.rows, WIRE_BYTES * math.prod(program.input_shape))

@@ -15,8 +15,9 @@ from typing import Any
 
 from syfr.errors import NotConnectedError, NotReadyError, ProtocolError, RefusedError, SyfrError
 from syfr.link import Frame, Limits
+from syfr.party.computations import read_computation
 from syfr.party.endpoint import Endpoint, Listener, wrap
-from syfr.party.fields import LARGEST, Fields, counts, fields_of, whole
+from syfr.party.fields import LARGEST, Fields, counts, fields_of, seconds, whole
 from syfr.party.leaving import Leaving
 from syfr.party.models import ModelStore
 from syfr.party.peers import BY_LABEL, PEER_LIMITS, PeerLinks
@@ -24,6 +25,7 @@ from syfr.party.reactor import Reactor
 from syfr.party.sessions import Sessions
 from syfr.party.shares import Shares
 from syfr.party.state import StateDirectory
+from syfr.party.tensors import Tensors
 from syfr.protocol.roles import Role
 from syfr.trust.identity import Bundle, Identity
 from syfr.version import __version__
@@ -69,6 +71,7 @@ class Worker:
         self._models = ModelStore(role, state)
         self._shares = Shares(self._models, role, self.links, self.reactor)
         self._sessions = Sessions(role, self.links, self.reactor)
+        self._tensors = Tensors(role)
         self._leaving = Leaving(role, self.links, self.reactor, self._busy, self.stop)
         self._peer_frames: dict[str, Callable[[Role, Fields, Frame], None]] = {
             "share": self._shares.peer_digests,
@@ -146,6 +149,7 @@ class Worker:
     def _ended(self, endpoint: Endpoint, reason: Exception) -> None:
         self.links.lost(endpoint, reason)
         self._sessions.client_gone(endpoint)
+        self._tensors.gone(endpoint)
 
     def _request(self, endpoint: Endpoint, frame: Frame) -> None:
         fields = fields_of(frame.meta)
@@ -261,6 +265,30 @@ class Worker:
         self._sessions.open(endpoint, self._models.get(fields.get("model")), fields)
         return {}
 
+    def tensor(self, endpoint: Endpoint, fields: Fields, frame: Frame, *_: object) -> dict[str, Any]:
+        """Take a private tensor."""
+        self._leaving.require()
+        self._tensors.add(endpoint, fields, frame.arrays)
+        return {}
+
+    def permit(self, endpoint: Endpoint, fields: Fields, *_: object) -> dict[str, Any]:
+        """Let somebody else open what is computed from a tensor."""
+        self._tensors.permit(endpoint, fields)
+        return {}
+
+    def forget(self, endpoint: Endpoint, fields: Fields, *_: object) -> dict[str, Any]:
+        """Drop a tensor."""
+        self._tensors.drop(endpoint, fields)
+        return {}
+
+    def compute(self, endpoint: Endpoint, fields: Fields, frame: Frame, *_: object) -> dict[str, Any]:
+        """Run a computation on tensors; its output goes to who asked, if all whose data it is agree."""
+        self._leaving.require()
+        patience = seconds(fields.get("seconds"), "seconds")
+        computation = read_computation(self.role, endpoint, self._tensors, self._models, fields, frame.arrays)
+        self._sessions.compute(endpoint, computation, patience)
+        return {}
+
     def close(self, endpoint: Endpoint, fields: Fields, *_: object) -> dict[str, Any]:
         """End a session."""
         self._sessions.close(endpoint, fields)
@@ -299,6 +327,14 @@ def _limits(identity: Identity) -> Limits:
     return OWNER_LIMITS if identity.role == "owner" else CLIENT_LIMITS
 
 
+TENSOR_CALLS: dict[str, Callable[..., dict[str, Any] | None]] = {
+    "tensor": Worker.tensor,
+    "permit": Worker.permit,
+    "forget": Worker.forget,
+    "compute": Worker.compute,
+}
+"""What owners and clients alike may ask for."""
+
 CALLS: dict[str, dict[str, Callable[..., dict[str, Any] | None]]] = {
     "owner": {
         "hello": Worker.hello,
@@ -309,12 +345,14 @@ CALLS: dict[str, dict[str, Callable[..., dict[str, Any] | None]]] = {
         "drop": Worker.drop,
         "status": Worker.status,
         "shutdown": Worker.shutdown,
+        **TENSOR_CALLS,
     },
     "client": {
         "hello": Worker.hello,
         "describe": Worker.describe,
         "open": Worker.open,
         "close": Worker.close,
+        **TENSOR_CALLS,
     },
 }
 """What each role may ask for. A call answers at once with fields, or later through the function it is given."""

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from syfr.errors import ProtocolError
 from syfr.party import preprocessing
@@ -101,6 +102,13 @@ def ahead_bytes(request: int, weight: int, weights: int) -> int:
     return min(max(AHEAD_BYTES, min(request, AHEAD_REQUEST)), AHEAD_TOTAL * weight // weights)
 
 
+class RowMask(Protocol):
+    """The masks of the rows of a session, as far as a worker knows them."""
+
+    def rows(self, start: int, rows: int) -> Words:
+        """The mask of rows ``start`` to ``start + rows - 1``."""
+
+
 class Session:
     """One client's session with one model.
 
@@ -124,6 +132,7 @@ class Session:
         seeds: Sequence[bytes],
         keys: PairKeys,
         role: Role,
+        masks: Sequence[RowMask] | None = None,
     ) -> None:
         self.number, self.client, self.model, self.rows, self.role = number, client, model, rows, role
         self.keys = keys
@@ -133,7 +142,7 @@ class Session:
         self.confirmed: set[Role] = set()
         self.wanted_until = self.asked_until = 0
         self.pending: deque[tuple[int, Place, bool, list[Array] | None]] = deque()
-        self._input_masks = [InputMask(seed, model.program.input_shape) for seed in seeds]
+        self._input_masks = masks or [InputMask(seed, model.program.input_shape) for seed in seeds]
         self._blocks = 0
         self._received_until = 0
         self._filling = True

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgpack
 
 from syfr.errors import ClosedError, NotConnectedError, ProtocolError, RefusedError, SyfrError
 from syfr.link import Frame
+from syfr.party.computations import Computation
 from syfr.party.counts import Counts
 from syfr.party.endpoint import Endpoint
 from syfr.party.fields import SESSION_BYTES, Fields, Place, octets, seconds, seeds_of, whole
@@ -16,7 +17,7 @@ from syfr.party.models import Model
 from syfr.party.peers import PeerLinks
 from syfr.party.queries import MAX_ROWS, Queries
 from syfr.party.reactor import Reactor
-from syfr.party.session import Session
+from syfr.party.session import RowMask, Session
 from syfr.party.streams import PairKeys
 from syfr.protocol.roles import DEALER, Role
 from syfr.protocol.sharing import SEED_BYTES
@@ -88,13 +89,32 @@ class Sessions:
         number = octets(fields.get("session"), "session", SESSION_BYTES)
         rows = whole(fields.get("rows"), "rows", 1, MAX_ROWS)
         seeds = seeds_of(fields.get("seeds"), 2 if self._role is DEALER else 1, SEED_BYTES)
+        self._begin(client, number, model, rows, seeds, None)
+
+    def compute(self, client: Endpoint, computation: Computation, patience: float) -> None:
+        """Run a computation on tensors, once, in a session of its own."""
+        number = computation.number
+        self._begin(client, number, computation.model, 1, computation.proofs, computation.masks)
+        session = self._sessions.get(number)
+        if session is not None and computation.masked is not None:
+            self._queries.compute(session, Place(number, 0, 1), computation.masked, patience)
+
+    def _begin(
+        self,
+        client: Endpoint,
+        number: bytes,
+        model: Model,
+        rows: int,
+        seeds: Sequence[bytes],
+        masks: Sequence[RowMask] | None,
+    ) -> None:
         if sum(one is client for one in self._clients.values()) >= MAX_PER_CONNECTION:
             raise RefusedError("A connection has too many open sessions. Close one before opening another.")
         if sum(one.client == client.identity for one in self._sessions.values()) >= MAX_PER_CLIENT:
             raise RefusedError(f"{client.identity} has {MAX_PER_CLIENT} open sessions. Close some before opening more.")
         self._links.require()
         keys = PairKeys(self._links.session_keys(number), number)
-        session = Session(number, client.identity, model, rows, seeds, keys, self._role)
+        session = Session(number, client.identity, model, rows, seeds, keys, self._role, masks)
         self._sessions[number] = session
         self._clients[number] = client
         if self._role is not DEALER:

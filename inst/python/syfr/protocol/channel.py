@@ -7,7 +7,6 @@ A logical clock rides on every message; it counts message delays, which tests co
 
 from __future__ import annotations
 
-import copy
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Generator, Sequence
 from dataclasses import dataclass
@@ -57,7 +56,8 @@ class Channel(ABC):
 
     def branch(self: Self, clock: int) -> Self:
         """The same channel for one step, whose logical time begins at ``clock``: steps at the same time do not add."""
-        twin = copy.copy(self)
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
         twin.clock = clock
         return twin
 
@@ -123,16 +123,25 @@ class Together:
 
     async def next(self) -> tuple[int, Any]:
         """The number and the result of the next coroutine that ends."""
+        work = self._work
         while True:
-            for number, (coroutine, missing) in list(self._work.items()):
-                if not all(key in self._arrived for key in missing):
-                    continue
-                try:
-                    self._work[number] = coroutine, coroutine.send(None)
-                except StopIteration as end:
-                    del self._work[number]
-                    return number, end.value
-            await _Any(tuple(key for _, missing in self._work.values() for key in missing), self._arrived)
+            number = self._able()
+            if number is None:
+                await _Any(tuple([key for _, missing in work.values() for key in missing]), self._arrived)
+                continue
+            coroutine, _ = work[number]
+            try:
+                work[number] = coroutine, coroutine.send(None)
+            except StopIteration as end:
+                del work[number]
+                return number, end.value
+
+    def _able(self) -> int | None:
+        """One that can go on."""
+        for number, (_, missing) in self._work.items():
+            if all(key in self._arrived for key in missing):
+                return number
+        return None
 
     def close(self) -> None:
         """End all that have not ended."""
@@ -147,7 +156,7 @@ class _Any:
         self._keys, self._arrived = keys, arrived
 
     def __await__(self) -> Generator[Missing, None, None]:
-        while not any(key in self._arrived for key in self._keys):
+        while self._arrived.keys().isdisjoint(self._keys):
             yield self._keys
 
 

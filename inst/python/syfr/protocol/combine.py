@@ -6,6 +6,7 @@ the sum has more fraction bits than a value, it is truncated like a product: m a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -20,7 +21,7 @@ from syfr.protocol.roles import Role
 from syfr.protocol.sharing import LayerShare
 from syfr.protocol.transcript import Transcript
 from syfr.ring.fixedpoint import Words
-from syfr.steps import Combine, Concatenate, Reshape, Step, Take, Transpose, Weigh
+from syfr.steps import Combine, Concatenate, Reshape, Slice, Step, Take, Transpose, Weigh
 
 RING = (1 << 64) - 1
 
@@ -30,9 +31,12 @@ def element(number: int) -> np.uint64:
     return np.uint64(number & RING)
 
 
-def arranged(step: Reshape | Transpose | Take | Concatenate | Weigh, values: Sequence[Words]) -> Words:
+def arranged(step: Reshape | Slice | Transpose | Take | Concatenate | Weigh, values: Sequence[Words]) -> Words:
     """A local step on m, on a lambda or on their sum, (rows, ...)."""
     value = values[0]
+    if isinstance(step, Slice):
+        size = math.prod(step.output_shape)
+        return value[:, step.start : step.start + size].reshape(value.shape[0], *step.output_shape)
     if isinstance(step, Reshape):
         return value.reshape(value.shape[0], *step.output_shape)
     if isinstance(step, Transpose):
@@ -90,7 +94,7 @@ class LocalOperation(Operation[LocalStep]):
         return self.apply(values, public=True)
 
 
-class ArrangeOperation(LocalOperation[Reshape | Transpose | Take | Concatenate | Weigh]):
+class ArrangeOperation(LocalOperation[Reshape | Slice | Transpose | Take | Concatenate | Weigh]):
     """Numbers in other places, or their sums."""
 
     def apply(self, values: Sequence[Words], public: bool) -> Words:

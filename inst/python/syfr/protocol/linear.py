@@ -37,7 +37,10 @@ def multiply_onto(step: Linear, x: Words, kernel: Words, out: Words) -> Words:
     place = step.geometry
     if place is None:
         return matmul_onto(x, kernel, out)
-    return convolve_onto(x, kernel, place.strides, place.padding, place.dilation, place.groups, out)
+    images = x.reshape(-1, *x.shape[-3:])
+    into = out.reshape(-1, *out.shape[-3:])
+    convolve_onto(images, kernel, place.strides, place.padding, place.dilation, place.groups, into)
+    return out
 
 
 def deal(step: Linear, share: LayerShare, mask: Words, with0: Source) -> Bytes:

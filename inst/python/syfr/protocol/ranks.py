@@ -39,8 +39,9 @@ class RanksOperation(Operation[Ranks]):
 
     def __init__(self, program: Program, step: Ranks, number: int, padded: bool) -> None:
         super().__init__(program, step, number, padded)
-        self.left, self.right = np.triu_indices(self.values, 1)
-        self.pairs = self.left.size
+        self.ranked = step.output_shape[-1]
+        self.left, self.right = np.triu_indices(self.ranked, 1)
+        self.pairs = self.left.size * (self.values // self.ranked)
 
     def cost(self) -> Cost:
         """A compare for each pair, and one swap."""
@@ -92,7 +93,7 @@ class RanksOperation(Operation[Ranks]):
         first = channel.role is Role.SERVER0
         if first:
             wins += a[:, 0]
-        share_of_ranks = self._ranks(wins, first) + mask
+        share_of_ranks = self._ranks(wins, first) + mask.reshape(-1, self.values)
         return await answer.swap_masked(channel, transcript, self.number, share_of_ranks)
 
     async def online_dealer(self, channel: Channel, kept: Any) -> None:
@@ -100,12 +101,15 @@ class RanksOperation(Operation[Ranks]):
         await bits.online_dealer(channel, self.number, self.precision, kept)
 
     def _differences(self, values: Words) -> Words:
-        return values.take(self.left, axis=1) - values.take(self.right, axis=1)
+        """x_left - x_right of all pairs, (rows, pairs)."""
+        lists = values.reshape(-1, self.ranked)
+        return (lists.take(self.left, axis=1) - lists.take(self.right, axis=1)).reshape(values.shape[0], self.pairs)
 
     def _ranks(self, wins: Words, first: bool) -> Words:
         """Shares of the ranks from shares of [x_left >= x_right] of all pairs: the left wins, or else the right."""
+        rows, wins = wins.shape[0], wins.reshape(-1, self.left.size)
         losses = (np.uint64(1) if first else np.uint64(0)) - wins
-        ranks = np.zeros((self.values, wins.shape[0]), np.uint64)
+        ranks = np.zeros((self.ranked, wins.shape[0]), np.uint64)
         np.add.at(ranks, self.left, wins.T)
         np.add.at(ranks, self.right, losses.T)
-        return np.ascontiguousarray(ranks.T) << np.uint64(self.precision.fraction_bits)
+        return np.ascontiguousarray(ranks.T).reshape(rows, self.values) << np.uint64(self.precision.fraction_bits)

@@ -1,0 +1,234 @@
+"""Where private tensors live: with the three workers of a cluster, or in this process, run by the same code."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from syfr.errors import DeadlineError, NotSharedError, ProtocolError, SyfrError
+from syfr.face.remote import Remote
+from syfr.face.tasks import Steps, Wait, together
+from syfr.link import Frame
+from syfr.party import executor, preprocessing
+from syfr.party.computations import StoredMask
+from syfr.party.memory import MemoryNetwork
+from syfr.party.streams import PairKeys
+from syfr.program import Program
+from syfr.protocol import output, sharing
+from syfr.protocol.channel import Run
+from syfr.protocol.roles import DEALER, Role
+from syfr.protocol.roles import SERVERS as ROLES
+from syfr.protocol.sharing import LayerShare, ModelShare
+from syfr.protocol.transcript import Transcript
+from syfr.ring.fixedpoint import Words
+from syfr.ring.packing import pack_elements
+from syfr.ring.streams import fresh_key
+from syfr.tensors.expression import Compiled, Weights
+from syfr.trust.identity import SERVERS, Bundle
+
+Floats = NDArray[np.float64]
+Handle = bytes
+"""Sixteen random bytes that name a tensor at the workers."""
+
+ANSWERING = SERVERS[:2]
+
+
+class Place(Protocol):
+    """Three workers that hold tensors for this session."""
+
+    def share(self, encoded: Words, reveal: str, min_rows: int, deadline: float) -> Steps[Handle]:
+        """Mask an array in fixed point and hand it out."""
+
+    def compute(self, compiled: Compiled, handles: Sequence[Handle], deadline: float) -> Steps[Floats]:
+        """The flat outputs of a Program."""
+
+    def permit(self, handle: Handle, name: str, deadline: float) -> Steps[None]:
+        """Let somebody else open what is computed from a tensor."""
+
+    def forget(self, handle: Handle) -> None:
+        """The tensor is not needed any more."""
+
+
+class Workers:
+    """A session of tensors with the workers of a cluster; its tensors end with it.
+
+    Args:
+        addresses: by role.
+        bundle: whose tensors they are.
+    """
+
+    def __init__(self, addresses: Mapping[str, str], bundle: Bundle) -> None:
+        self._addresses, self._bundle = dict(addresses), bundle
+        self._remotes: dict[str, Remote] = {}
+        self._parts: dict[bytes, dict[str, NDArray[np.uint32]]] = {}
+        self._seals: dict[bytes, set[bytes]] = {}
+        self._errors: dict[bytes, SyfrError] = {}
+
+    def _connecting(self, deadline: float) -> Steps[dict[str, Remote]]:
+        if self._remotes and not all(remote.open for remote in self._remotes.values()):
+            self._remotes = {}
+            raise NotSharedError("The connection to a worker was lost, and the tensors with it. Share them again.")
+        if not self._remotes:
+            remotes = {role: Remote(role, address, self._bundle) for role, address in self._addresses.items()}
+            yield from together([remote.connecting(deadline) for remote in remotes.values()])
+            for role, remote in remotes.items():
+                remote.received = lambda frame, role=role: self._take(role, frame)
+            self._remotes = remotes
+        return self._remotes
+
+    def share(self, encoded: Words, reveal: str, min_rows: int, deadline: float) -> Steps[Handle]:
+        """Mask an array and send it."""
+        remotes = yield from self._connecting(deadline)
+        seeds, number = sharing.fresh_seeds(), os.urandom(16)
+        flat = encoded.reshape(1, -1)
+        packed = pack_elements(sharing.mask_input(flat, seeds, 0)).reshape(-1)
+        given = {"server0": [seeds[0]], "server1": [seeds[1]], "server2": list(seeds)}
+        public = {"tensor": number, "shape": list(encoded.shape), "reveal": reveal, "min_rows": min_rows}
+        yield from together(
+            [
+                remote.asking("tensor", deadline, [packed] if role in ANSWERING else [], seeds=given[role], **public)
+                for role, remote in remotes.items()
+            ]
+        )
+        return number
+
+    def compute(self, compiled: Compiled, handles: Sequence[Handle], deadline: float) -> Steps[Floats]:
+        """Run a Program at the workers and add the two parts of its output."""
+        remotes = yield from self._connecting(deadline)
+        session = os.urandom(16)
+        packed: bytes = msgpack.packb(compiled.program.to_message(), use_bin_type=True)
+        program = np.frombuffer(packed, np.uint8)
+        fields: dict[str, Any] = {
+            "session": session,
+            "tensors": list(handles),
+            "weights": [list(place) for place in compiled.weights],
+            "seconds": max(0.0, deadline - time.monotonic()),
+        }
+        self._parts[session], self._seals[session] = {}, set()
+        try:
+            yield from together(
+                [remote.asking("compute", deadline, [program], **fields) for remote in remotes.values()]
+            )
+            yield from self._collecting(session, remotes, deadline)
+            parts = self._parts[session]
+            if len(self._seals[session]) != 1:
+                raise ProtocolError("server0 and server1 did not compute the same; their answers cannot be used.")
+        finally:
+            for remote in remotes.values():
+                remote.tell("close", session=session)
+            for kept in (self._parts, self._seals, self._errors):
+                kept.pop(session, None)
+        first, second = (parts[role] for role in ANSWERING)
+        return output.combine(first, second, compiled.program).reshape(-1)
+
+    def _collecting(self, session: bytes, remotes: Mapping[str, Remote], deadline: float) -> Steps[None]:
+        while True:
+            for remote in remotes.values():
+                remote.read()
+            if session in self._errors:
+                raise self._errors[session]
+            if len(self._parts[session]) == len(ANSWERING):
+                return
+            if time.monotonic() >= deadline:
+                raise DeadlineError("The workers did not answer in time. Try again with a longer timeout.")
+            yield Wait(list(remotes.values()), deadline)
+
+    def _take(self, role: str, frame: Frame) -> None:
+        session = frame.meta.get("session") if isinstance(frame.meta, dict) else None
+        if not isinstance(session, bytes) or session not in self._parts:
+            return
+        if frame.kind == "failed":
+            self._errors.setdefault(session, self._remotes[role].rebuilt(frame.meta))
+        elif frame.kind == "answer" and role in ANSWERING and len(frame.arrays) == 1:
+            self._parts[session][role] = frame.arrays[0]
+            self._seals[session].add(bytes(frame.meta.get("seal", b"")))
+
+    def permit(self, handle: Handle, name: str, deadline: float) -> Steps[None]:
+        """Ask all three."""
+        remotes = yield from self._connecting(deadline)
+        yield from together(
+            [remote.asking("permit", deadline, tensor=handle, to=name) for remote in remotes.values()]
+        )
+
+    def forget(self, handle: Handle) -> None:
+        """Tell all three."""
+        for remote in self._remotes.values():
+            remote.tell("forget", tensor=handle)
+
+    def close(self) -> None:
+        """End the session, and its tensors with it."""
+        for remote in self._remotes.values():
+            remote.close()
+        self._remotes = {}
+
+
+class InProcess:
+    """Three parties in this process, for trying things out: the workers' code without sockets, and without secrecy."""
+
+    def __init__(self) -> None:
+        self._tensors: dict[Handle, tuple[Words, tuple[bytes, bytes]]] = {}
+        self._models: dict[str, dict[Role, dict[int, LayerShare]]] = {}
+        keys = {frozenset(pair): fresh_key() for pair in ((0, 1), (0, 2), (1, 2))}
+        self._pairs = {role: {peer: keys[frozenset((role, peer))] for peer in role.peers} for role in ROLES}
+
+    def share(self, encoded: Words, reveal: str, min_rows: int, deadline: float) -> Steps[Handle]:
+        """Mask an array and keep it."""
+        yield from ()
+        seeds, number = sharing.fresh_seeds(), os.urandom(16)
+        self._tensors[number] = sharing.mask_input(encoded.reshape(1, -1), seeds, 0).reshape(-1), seeds
+        return number
+
+    def add_model(self, number: str, program: Program, shares: Sequence[ModelShare]) -> None:
+        """Keep the shares of a model."""
+        self._models[number] = {share.role: sharing.layer_shares(program, share) for share in shares}
+
+    def compute(self, compiled: Compiled, handles: Sequence[Handle], deadline: float) -> Steps[Floats]:
+        """Run all three parties."""
+        yield from ()
+        session, plan = os.urandom(16), preprocessing.Plan(compiled.program)
+        held = [self._tensors[handle] for handle in handles]
+        masked = np.concatenate([one for one, _ in held])[None]
+        masks = [
+            StoredMask([sharing.input_mask(seeds[side], 0, 1, (one.size,)).reshape(-1) for one, seeds in held])
+            for side in (0, 1)
+        ]
+        layers = {role: self._layers(compiled, role) for role in ROLES}
+        pairs = {role: PairKeys(self._pairs[role], session) for role in ROLES}
+        streams = {role: pairs[role].block(0) for role in ROLES}
+        own = [mask.rows(0, 1) for mask in masks]
+        kept, message = preprocessing.deal_block(plan, layers[DEALER], streams[DEALER], own[0] + own[1])
+        network, runs = MemoryNetwork(), {}
+        for role, received in ((Role.SERVER0, None), (Role.SERVER1, message)):
+            block = preprocessing.prepare_block(plan, role, layers[role], streams[role], own[role], received)
+            channel = network.channel(role)
+            transcript = Transcript(pairs[role].transcript_key(role.partner, 0), session)
+            work = executor.run_server(channel, transcript, plan, layers[role], block, masked)
+            runs[role] = Run(work, channel)
+        channel = network.channel(DEALER)
+        runs[DEALER] = Run(executor.run_dealer(channel, plan, kept), channel)
+        network.run(runs)
+        first, second = (runs[role].result for role in (Role.SERVER0, Role.SERVER1))
+        return output.combine(first, second, compiled.program).reshape(-1)
+
+    def _layers(self, compiled: Compiled, role: Role) -> dict[int, LayerShare]:
+        numbers = [number for number, _ in compiled.program.linear_steps()]
+        places: list[Weights] = compiled.weights
+        return {number: self._models[model][role][step] for number, (model, step) in zip(numbers, places, strict=True)}
+
+    def permit(self, handle: Handle, name: str, deadline: float) -> Steps[None]:
+        """There is nobody else."""
+        yield from ()
+
+    def forget(self, handle: Handle) -> None:
+        """Drop it."""
+        self._tensors.pop(handle, None)
+
+    def close(self) -> None:
+        """Drop all."""
+        self._tensors.clear()
