@@ -77,8 +77,8 @@ def test_the_message_names_layer_bound_and_choices() -> None:
         check_ranges(program, weights)
     assert str(raised.value) == (
         "Layer 'conv + pool' can reach 10000 for inputs from 0 to 1; with 14 fraction bits, magnitudes below 8192 "
-        "fit. Declare a tighter input_range, train with smaller weights, or choose a smaller precision: 13 fraction "
-        "bits give this layer room."
+        "fit. Declare a tighter input_range, give data like the inputs to come as calibrate (its bounds are not "
+        "proven), or choose a smaller precision: 13 fraction bits give this layer room."
     )
 
 

@@ -61,7 +61,11 @@ def test_what_a_connected_client_knows(fakes: Workers) -> None:
         "output_shape": [1, 2, 3],
         "input_range": [0.0, 1.0],
         "head": "linear",
-        "delays": 0.0,
+        "inputs": [],
+        "outputs": [],
+        "classes": [],
+        "proven": True,
+        "delays": 1.0,
     }
     assert repr(client).endswith("connected to 'tiny' from (rows, 2, 2) to (rows, 2, 3))")
 
@@ -183,9 +187,10 @@ def test_several_models_of_the_same_shapes_are_told_apart_by_name_or_number() ->
         choose([first, second], *shapes, "third")
 
 
-def test_a_model_with_a_fixed_batch_wants_that_batch() -> None:
+def test_a_batch_is_of_any_size_whatever_the_model_says() -> None:
     model = found("fixed", rows=4)
     assert model.fits((4, (2, 2)), (4, (2, 3)))
-    assert model.fits((None, (2, 2)), (None, (2, 3)))
-    assert not model.fits((1, (2, 2)), (1, (2, 3)))
+    assert model.fits((None, (2, 2)), (17, (2, 3)))
+    assert model.fits((1, (2, 2)), (1, (2, 3)))
     assert not model.fits((4, (2, 2)), (1, (2, 3)))
+    assert not model.fits((4, (2, 2)), (4, (3, 2)))

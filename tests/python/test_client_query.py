@@ -32,7 +32,7 @@ from syfr.errors import (
     ValueRangeError,
     WorkerError,
 )
-from syfr.face.client import apply_head
+from syfr.face.results import apply_head
 from syfr.link import Frame
 from syfr.program import Program
 from syfr.protocol import sharing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from unittest.mock import patch
 
 import numpy as np
@@ -10,26 +11,34 @@ import plain
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from syfr.errors import UnsupportedLayerError
-from syfr.importing import folding
+from syfr.importing import folding, lowering
 from syfr.importing.composition import compose, plan
-from syfr.importing.folding import fold, lower
-from syfr.importing.operations import (
-    Affine,
-    Floats,
-    NewShape,
-    Operation,
-    Relu,
-    Scale,
-    average_pooling,
-    pull_back,
-    zero_padding,
-)
+from syfr.importing.elements import Relu
+from syfr.importing.folding import fold_chain
+from syfr.importing.graph import Answer, Graph, Unary
+from syfr.importing.lowering import lower
+from syfr.importing.operations import Affine, Floats, Scale, Weights, average_pooling, pull_back, zero_padding
+from syfr.importing.places import NewShape
 from syfr.program import Program
-from syfr.steps import Geometry, Linear, Shape
+from syfr.ring.fixedpoint import Precision
+from syfr.steps import Combine, Geometry, Linear, Shape
 
 
-def run(operations: list[Operation], x: Floats) -> Floats:
+def fold(operations: Sequence[Unary], shape: Shape) -> list[Unary]:
+    """The operations of a chain, folded."""
+    folded = fold_chain(operations, shape)
+    return list(operations) if folded is None else folded
+
+
+def lower_chain(operations: Sequence[Unary], shape: Shape) -> tuple[Program, dict[int, Weights]]:
+    """A chain as a Program."""
+    graph = Graph(shape)
+    graph.answers = [Answer(graph.chain(operations, 0))]
+    steps, weights = lower(graph, Precision())
+    return Program(shape, tuple(steps)), weights
+
+
+def run(operations: list[Unary], x: Floats) -> Floats:
     """The operations one after the other, as they are defined."""
     for operation in operations:
         if isinstance(operation, Affine):
@@ -65,10 +74,10 @@ def matrix(layer: str, inputs: int, outputs: int) -> Affine:
 
 
 @st.composite
-def chains(draw: st.DrawFn) -> tuple[Shape, list[Operation]]:
+def chains(draw: st.DrawFn) -> tuple[Shape, list[Unary]]:
     """Operations that fit each other, on small images, sequences and vectors."""
     first: Shape = draw(st.sampled_from([(6, 5, 2), (5, 7, 1), (8, 8, 2), (4, 3), (6,)]))
-    shape, found = first, list[Operation]()
+    shape, found = first, list[Unary]()
     for number in range(draw(st.integers(1, 7))):
         operation = draw(operations(f"layer{number}", shape))
         found.append(operation)
@@ -76,10 +85,10 @@ def chains(draw: st.DrawFn) -> tuple[Shape, list[Operation]]:
     return first, found
 
 
-def operations(layer: str, shape: Shape) -> st.SearchStrategy[Operation]:
+def operations(layer: str, shape: Shape) -> st.SearchStrategy[Unary]:
     """One operation on rows of ``shape``."""
     channels = shape[-1]
-    anywhere: list[st.SearchStrategy[Operation]] = [
+    anywhere: list[st.SearchStrategy[Unary]] = [
         st.just(Relu(layer)),
         st.booleans().map(lambda zero: scaling(layer, channels, zero)),
         st.just(NewShape(layer, (math.prod(shape),))),
@@ -101,7 +110,7 @@ def scaling(layer: str, channels: int, zero: bool) -> Scale:
 
 
 @st.composite
-def images(draw: st.DrawFn, layer: str, shape: Shape) -> Operation:
+def images(draw: st.DrawFn, layer: str, shape: Shape) -> Unary:
     """A convolution, a pooling or a padding of an image of ``shape``."""
     kind = draw(st.sampled_from(["conv", "conv", "pool", "pad"]))
     small = st.integers(0, 2)
@@ -121,39 +130,38 @@ def images(draw: st.DrawFn, layer: str, shape: Shape) -> Operation:
 
 @settings(max_examples=400, deadline=None)
 @given(chain=chains(), eager=st.booleans())
-def test_a_folded_chain_computes_the_same(chain: tuple[Shape, list[Operation]], eager: bool) -> None:
+def test_a_folded_chain_computes_the_same(chain: tuple[Shape, list[Unary]], eager: bool) -> None:
     compare(*chain, eager)
 
 
 @pytest.mark.slow
 @settings(max_examples=10_000, deadline=None)
 @given(chain=chains(), eager=st.booleans())
-def test_many_folded_chains_compute_the_same(chain: tuple[Shape, list[Operation]], eager: bool) -> None:
+def test_many_folded_chains_compute_the_same(chain: tuple[Shape, list[Unary]], eager: bool) -> None:
     compare(*chain, eager)
 
 
-def compare(shape: Shape, found: list[Operation], eager: bool) -> None:
+def compare(shape: Shape, found: list[Unary], eager: bool) -> None:
     """The lowered Program against the operations one by one, folding wherever possible or only where it is free."""
-    with patch.object(folding, "STEP_PRODUCTS", 1_000_000 if eager else -(10**9)):
-        steps, weights = lower(found, shape)
-    program = Program(shape, tuple(steps))
+    eagerly = patch.object(folding, "STEP_PRODUCTS", 1_000_000 if eager else -(10**9))
+    with eagerly, patch.object(lowering, "SCALE_BITS", 40):  # so that the factors of means are as good as exact
+        program, weights = lower_chain(found, shape)
     program.check()
     assert Program.from_message(program.to_message()) == program
     x = numbers(2, *shape)
     expected = run(found, x)
-    result = plain.evaluate(program, weights, x)
-    assert result.shape == expected.shape
+    result = plain.evaluate(program, weights, x).reshape(expected.shape)
     np.testing.assert_allclose(result, expected, rtol=1e-9, atol=1e-9 * (1.0 + np.abs(expected).max()))
 
 
 @settings(max_examples=100, deadline=None)
 @given(chain=chains())
-def test_folding_never_adds_steps(chain: tuple[Shape, list[Operation]]) -> None:
+def test_folding_never_adds_steps(chain: tuple[Shape, list[Unary]]) -> None:
     shape, found = chain
     assert len(fold(found, shape)) <= len(found)
 
 
-def folded(shape: Shape, *found: Operation) -> list[Operation]:
+def folded(shape: Shape, *found: Unary) -> list[Unary]:
     """The folded chain, checked against the unfolded one."""
     result = fold(found, shape)
     x = numbers(3, *shape)
@@ -232,18 +240,18 @@ def test_only_padding_moves_behind_a_relu(factor: float, offset: float) -> None:
     assert isinstance(folded((5, 4, 2), zero_padding("pad", geometry.padding, 2), Relu("relu"))[0], Relu)
 
 
-def test_a_mean_of_its_own_divides_by_a_power_of_two() -> None:
-    pool = average_pooling("pool", (3, 3), (2, 2), 2)
+def test_a_mean_of_its_own_has_no_weights() -> None:
+    overlapping, tiles = average_pooling("pool", (3, 3), (2, 2), 2), average_pooling("pool", (3, 3), (3, 3), 2)
     conv = convolution("conv", (3, 3), 2, 2, Geometry(padding=((1, 1), (1, 1))))
-    for chain in ([Relu("one"), pool, conv], [Relu("one"), pool, Relu("two"), conv]):
-        steps, weights = lower(chain, (9, 8, 2))
-        assert len(steps) == 3
-        assert set(weights[1].kernel.flat) == {1 / 16}
-        x = numbers(3, 9, 8, 2)
-        found = plain.evaluate(Program((9, 8, 2), tuple(steps)), weights, x)
-        np.testing.assert_allclose(found, run(chain, x), rtol=1e-12, atol=1e-12)
-    _, weights = lower([Relu("one"), pool], (9, 8, 2))
-    assert set(weights[1].kernel.flat) == {1 / 9}
+    for pool in (overlapping, tiles):
+        for chain in ([Relu("one"), pool, conv], [Relu("one"), pool, Relu("two"), conv]):
+            program, weights = lower_chain(chain, (9, 8, 2))
+            assert len(weights) == 1
+            (mean,) = (step for step in program.steps if isinstance(step, Combine) and step.scale_bits)
+            assert mean.then == ("truncate" if len(chain) == 3 else "relu")
+            assert set(mean.factors) == {round(2**18 / 9)}
+            x = numbers(3, 9, 8, 2)
+            np.testing.assert_allclose(plain.evaluate(program, weights, x), run(chain, x), rtol=1e-4, atol=1e-4)
 
 
 def test_a_large_kernel_is_not_made() -> None:
@@ -261,16 +269,19 @@ def test_a_slow_kernel_is_not_made() -> None:
     assert len(fold([narrow, wide], (4000,))) == 2
 
 
-def test_a_step_of_its_own_that_is_too_large_is_refused() -> None:
-    with pytest.raises(UnsupportedLayerError, match=r"'flat'.* 5000 features.*Dense layer"):
-        lower([Relu("relu"), NewShape("flat", (5000,))], (50, 100, 1))
+def test_many_features_are_scaled_without_a_matrix() -> None:
+    chain = [Relu("relu"), NewShape("flat", (5000,)), scaling("bn", 5000, True), Relu("last")]
+    program, weights = lower_chain(chain, (50, 100, 1))
+    assert [weight.kernel.shape for weight in weights.values()] == [(1, 1, 1, 5000)]
+    x = numbers(1, 50, 100, 1)
+    np.testing.assert_allclose(plain.evaluate(program, weights, x).reshape(1, -1), run(chain, x), atol=1e-9)
 
 
 def test_two_dense_convolutions_are_not_composed() -> None:
     first, second = convolution("one", (3, 3), 2, 3), convolution("two", (3, 3), 3, 2)
     assert plan(first, second, (8, 8, 2)) is None
-    steps, _ = lower([first, second], (8, 8, 2))
-    assert [step.then for step in steps if isinstance(step, Linear)] == ["truncate", "output"]
+    program, _ = lower_chain([first, second], (8, 8, 2))
+    assert [step.then for step in program.steps if isinstance(step, Linear)] == ["truncate", "output"]
 
 
 def test_compose_keeps_the_bias_of_both() -> None:
@@ -300,7 +311,7 @@ def test_pull_back_takes_a_convolution() -> None:
 
 
 def test_long_names_are_cut() -> None:
-    chain: list[Operation] = [scaling(f"{number:040}", 2, True) for number in range(30)]
+    chain: list[Unary] = [scaling(f"{number:040}", 2, True) for number in range(30)]
     (both,) = fold([*chain, matrix("last", 2, 2)], (2,))
     assert len(both.layer) <= 200
     assert both.layer.endswith("last")

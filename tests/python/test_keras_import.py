@@ -279,7 +279,7 @@ STEPS: dict[str, list[str]] = {
     "relu, pool, dense": ["relu", "output"],
     "relu, global pool, dense": ["relu", "output"],
     "conv1d chain": ["relu", "output"],
-    "conv, bn, relu": ["relu", "output"],
+    "conv, bn, relu": ["relu"],
     "relu, bn, conv": ["relu", "output"],
     "relu, bn, conv same": ["relu", "truncate", "output"],
     "relu, bn, flatten, dense": ["relu", "output"],
@@ -289,7 +289,7 @@ STEPS: dict[str, list[str]] = {
     "rescaling": ["output"],
     "rescaling, other channels": ["output"],
     "depthwise, padding, pointwise": ["output"],
-    "relu last": ["relu", "output"],
+    "relu last": ["relu"],
     "flatten last": ["output"],
     "training only": ["output"],
 }

@@ -120,9 +120,7 @@ def test_one_request_is_a_batch_of_the_model(cluster: sy.TFECluster, client: Cli
     with held(small(rows=4), cluster) as found:
         serving = found.serving(2)
         serving.step(1.0)
-        with pytest.raises(ShapeError, match=r"\(4, 8, 8, 1\)"):
-            client.connecting(IN, OUT).wait(WAIT)
-        client.connecting((4, 8, 8, 1), (4, 4)).wait(WAIT)
+        client.connecting(IN, OUT).wait(WAIT)  # whatever batch size the model or its client says
         client.querying(images(3)).wait(WAIT)
         client.querying(images(4)).wait(WAIT)
         assert serving.wait(WAIT) == 2

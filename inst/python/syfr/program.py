@@ -41,6 +41,7 @@ from syfr.steps import (
 
 MAX_STEPS = 2_000
 MAX_PARTS = 64
+MAX_CLASSES = 100_000
 MAX_INPUT = 1e9
 HEADS = ("linear", "softmax", "sigmoid", "label")
 """What the client makes of an output: nothing, a softmax, a sigmoid, or whole numbers that count classes from 0."""
@@ -74,6 +75,7 @@ class Program:
         inputs, outputs: the parts of a row when a model has several inputs or outputs, else empty. The row is then
             flat; outputs come in the order of the output steps.
         proven: whether the ranges hold for every allowed input, or only for what they were calibrated with.
+        classes: names of the classes that labels and the last axis of an output count, or none.
     """
 
     input_shape: Shape
@@ -87,6 +89,7 @@ class Program:
     inputs: tuple[Part, ...] = ()
     outputs: tuple[Part, ...] = ()
     proven: bool = True
+    classes: tuple[str, ...] = ()
 
     @property
     def input_scale(self) -> float:
@@ -208,7 +211,7 @@ class Program:
         for parts, shape in ((self.inputs, self.input_shape), (self.outputs, self.output_shape)):
             if parts:
                 check_shapes("input or output", *(part.shape for part in parts))
-                if shape != (sum(math.prod(part.shape) for part in parts),):
+                if math.prod(shape) != sum(math.prod(part.shape) for part in parts):
                     raise ProtocolError("The inputs or outputs of the program do not fill a row.")
 
     def to_message(self) -> dict[str, Any]:
@@ -235,6 +238,7 @@ class Program:
                 inputs=_parts(fields["inputs"]),
                 outputs=_parts(fields["outputs"]),
                 proven=fields["proven"] is True,
+                classes=tuple(text(name) for name in sequence(fields["classes"], MAX_CLASSES)),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ProtocolError("A program arrived that cannot be read; share the model again.") from error
@@ -248,13 +252,17 @@ class Program:
 
     def check_rows(self, shape: Shape) -> int:
         """The number of rows in an array of ``shape``; raises ShapeError when it is not an input."""
-        if len(shape) != len(self.input_shape) + 1 or shape[1:] != self.input_shape or shape[0] < 1:
-            wanted = ("rows", *self.input_shape)
-            raise ShapeError(
-                f"The input has shape {_show(shape)}; the model takes {_show(wanted)}. "
-                "Reshape it, keeping the batch axis even for a single row."
-            )
-        return shape[0]
+        return check_rows(shape, self.input_shape)
+
+
+def check_rows(shape: Shape, row: Shape) -> int:
+    """The number of rows in an array of ``shape``; raises ShapeError when they are not of the shape ``row``."""
+    if len(shape) != len(row) + 1 or shape[1:] != row or shape[0] < 1:
+        raise ShapeError(
+            f"The input has shape {_show(shape)}; the model takes {_show(('rows', *row))}. "
+            "Reshape it, keeping the batch axis even for a single row."
+        )
+    return shape[0]
 
 
 def compares(step: Step) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syfr.errors import InputTypeError, ShapeError, ValueRangeError
-from syfr.program import Program
+from syfr.program import Part, Program, check_rows
 from syfr.steps import Shape
 
-Batch = tuple[int | None, Shape]
-"""A shape with its batch axis apart: rows of a request (None when left open), and the shape of a row."""
+Batch = tuple[int | None, Shape | tuple[Shape, ...]]
+"""Rows of a request (None when left open), and the shape of a row: several shapes for several inputs or outputs."""
 
 
 def count_argument(value: object, name: str) -> int:
@@ -76,7 +76,22 @@ def range_argument(value: object, name: str = "input_range") -> tuple[float, flo
 
 
 def batch_shape_argument(value: object, name: str) -> Batch:
-    """A shape that begins with the batch axis: (1, 28, 28, 1), also as a list of doubles, or with None first."""
+    """A shape that begins with the batch axis: (1, 28, 28, 1), also as a list of doubles, or with None first.
+
+    Of a model with several inputs or outputs, a list of such shapes.
+    """
+    if isinstance(value, Mapping):
+        value = [value[key] for key in sorted(value)]
+    if isinstance(value, (list, tuple)) and value and all(isinstance(item, (list, tuple)) for item in value):
+        shapes = [_batch_shape(item, name) for item in value]
+        rows = {count for count, _ in shapes}
+        if len(rows) > 1:
+            raise ShapeError(f"{name} has shapes of different batch sizes. Give all of them the same.")
+        return (*rows, tuple(shape for _, shape in shapes)) if len(shapes) > 1 else shapes[0]  # type: ignore[return-value]
+    return _batch_shape(value, name)
+
+
+def _batch_shape(value: object, name: str) -> tuple[int | None, Shape]:
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
         raise InputTypeError(f"{name} is {_shown(value)}. Give a shape that begins with the batch size, like (1, 10).")
     sizes = list(value)
@@ -89,18 +104,46 @@ def batch_shape_argument(value: object, name: str) -> Batch:
 def array_argument(value: object, program: Program, name: str = "x") -> NDArray[np.float64]:
     """A batch of inputs for a program, as (rows, *input shape) in C order.
 
-    A single row may come without its batch axis, and axes of extent 1 may be missing as R drops them.
+    A single row may come without its batch axis, and axes of extent 1 may be missing as R drops them. For a program
+    with several inputs it is a list of arrays, or a dictionary by their names; the parts of a row are then joined.
     """
+    if program.inputs:
+        arrays = [_array(part, p.shape, f"{name}['{p.name}']") for part, p in _parts(value, program, name)]
+        rows = {len(array) for array in arrays}
+        if len(rows) > 1:
+            raise ShapeError(f"The parts of {name} have {sorted(rows)} rows. Give all of them the same number.")
+        array: NDArray[np.float64] = np.concatenate([part.reshape(len(part), -1) for part in arrays], axis=1)
+    else:
+        array = _array(value, program.input_shape, name)
+    program.check_rows(array.shape)
+    _check_values(array, program, name)
+    return array
+
+
+def _parts(value: object, program: Program, name: str) -> list[tuple[object, Part]]:
+    """What was given for each input."""
+    names = ", ".join(f"'{part.name}'" for part in program.inputs)
+    wanted = f"Give a list of {len(program.inputs)} arrays, or a dictionary with {names}."
+    if isinstance(value, Mapping):
+        if set(value) != {part.name for part in program.inputs}:
+            raise InputTypeError(f"{name} has {', '.join(map(repr, value)) or 'nothing'}. {wanted}")
+        return [(value[part.name], part) for part in program.inputs]
+    if not isinstance(value, (list, tuple)) or len(value) != len(program.inputs):
+        raise InputTypeError(f"{name} is not one array for each of the model's inputs. {wanted}")
+    return list(zip(value, program.inputs, strict=True))
+
+
+def _array(value: object, row: Shape, name: str) -> NDArray[np.float64]:
+    """Numbers as (rows, *row)."""
     try:
         found = np.asarray(value)
     except (ValueError, TypeError) as error:
         raise InputTypeError(f"{name} cannot be read as an array. Give a numeric array.") from error
     if found.dtype.kind not in "biuf":
         raise InputTypeError(f"{name} holds {_kind(found)}, not numbers. Give a numeric array.")
-    shape = _row_shape(found.shape, program.input_shape)
-    program.check_rows(shape)
-    array = np.ascontiguousarray(found.reshape(shape), np.float64)
-    _check_values(array, program, name)
+    shape = _row_shape(found.shape, row)
+    check_rows(shape, row)
+    array: NDArray[np.float64] = np.ascontiguousarray(found.reshape(shape), np.float64)
     return array
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,6 +30,7 @@ from syfr.face.arguments import (
 from syfr.face.batch import Query
 from syfr.face.finding import Found, choose, described, shared_anew
 from syfr.face.remote import Remote
+from syfr.face.results import Results, results
 from syfr.face.session import ANSWERING, Pending, Sent, Session
 from syfr.face.tasks import Emit, Steps, Task, together
 from syfr.party import preprocessing
@@ -39,7 +40,8 @@ from syfr.trust.identity import SERVERS, Bundle
 
 QUERY_ROWS = 256
 QUERY_BYTES = 64 << 20
-"""A query holds up to so many rows and bytes of masked input; larger batches are sent in parts."""
+QUERY_ELEMENTS = 1 << 25
+"""A query holds up to so many rows, bytes of masked input and elements of all steps; larger batches go in parts."""
 
 IN_FLIGHT = 2
 """Parts of one batch that are on the way at a time, so that the workers need not wait for the client."""
@@ -114,7 +116,7 @@ class Client:
             try:
                 found = yield from described(remotes, deadline)
                 chosen = choose(found, inputs, outputs, name)
-                rows = chosen.program.rows or inputs[0] or outputs[0] or 1
+                rows = inputs[0] or outputs[0] or chosen.program.rows or 1
                 session = Session(remotes, chosen.number, chosen.program, rows)
                 yield from session.opening(deadline)
             except BaseException:
@@ -125,7 +127,7 @@ class Client:
 
         return Task(work)
 
-    def querying(self, x: object, timeout: float = 60.0) -> Task[Floats]:
+    def querying(self, x: object, timeout: float = 60.0) -> Task[Results]:
         """The model's predictions for a batch.
 
         Up to 256 rows are sent as one query, more in parts, with an event "answered" after each; ``timeout`` is for
@@ -141,12 +143,12 @@ class Client:
         seconds = seconds_argument(timeout)
         model = self._model
 
-        def work(emit: Emit) -> Steps[Floats]:
+        def work(emit: Emit) -> Steps[Results]:
             query = Query(self._parts(batch, model.program), len(batch), seconds, emit)
             session = yield from self._ready(time.monotonic() + seconds)
             while not (yield from self._answered(session, query)):
                 session = yield from self._ready(query.deadline)
-            return apply_head(model.program.head, query.answer())
+            return results(model.program, query.answer())
 
         return Task(work)
 
@@ -255,7 +257,9 @@ class Client:
 
     def _parts(self, batch: Floats, program: Program) -> Iterator[Floats]:
         """The batch in parts that one query takes, of whole requests where these fit."""
-        rows = min(QUERY_ROWS, max(1, QUERY_BYTES // (WIRE_BYTES * math.prod(program.input_shape))))
+        elements = sum(math.prod(step.output_shape) for step in program.steps)
+        fitting = min(QUERY_BYTES // (WIRE_BYTES * math.prod(program.input_shape)), QUERY_ELEMENTS // elements)
+        rows = min(QUERY_ROWS, max(1, fitting))
         if rows > self._rows:
             rows -= rows % self._rows
         for start in range(0, len(batch), rows):
@@ -326,28 +330,26 @@ def _close(remotes: Mapping[str, Remote]) -> None:
         remote.close()
 
 
-def apply_head(head: str, logits: Floats) -> Floats:
-    """What the model does after its last linear layer, done by the client, who may see the logits anyway."""
-    if head == "softmax":
-        powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-        return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
-    if head == "sigmoid":
-        # exp of what is never positive, so that nothing overflows
-        powers = np.exp(-np.abs(logits))
-        return np.asarray(np.where(logits >= 0, 1.0, powers) / (1.0 + powers))
-    return logits
-
-
 def _info(model: Found, rows: int) -> dict[str, Any]:
     program = model.program
     return {
         "name": model.name,
-        "input_shape": [rows, *program.input_shape],
-        "output_shape": [rows, *program.output_shape],
+        "input_shape": _listed(rows, model.inputs),
+        "output_shape": _listed(rows, model.outputs),
         "input_range": list(program.input_range),
-        "head": program.head,
+        "head": program.outputs[0].head if len(program.outputs) == 1 else program.head,
+        "inputs": [part.name for part in program.inputs],
+        "outputs": [part.name for part in program.outputs if part.name],
+        "classes": list(program.classes),
+        "proven": program.proven,
         "delays": float(program_delays(program)),
     }
+
+
+def _listed(rows: int, shapes: Sequence[tuple[int, ...]]) -> list[Any]:
+    """A shape with its batch axis, or a list of them for several inputs or outputs."""
+    found = [[rows, *shape] for shape in shapes]
+    return found[0] if len(found) == 1 else found
 
 
 def program_delays(program: Program) -> int:

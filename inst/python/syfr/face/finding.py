@@ -9,8 +9,10 @@ from typing import Any
 from syfr.errors import NotReadyError, NotSharedError, ProtocolError, ShapeError
 from syfr.face.arguments import Batch
 from syfr.face.remote import Remote
+from syfr.face.results import input_shapes, output_shapes
 from syfr.face.tasks import Steps, together
 from syfr.program import Program
+from syfr.steps import Shape
 
 
 @dataclass(frozen=True)
@@ -23,15 +25,25 @@ class Found:
     serving: bool
 
     def fits(self, inputs: Batch, outputs: Batch) -> bool:
-        """Whether its shapes are the ones asked for; a batch size that either side leaves open fits."""
-        rows = [size for size in (inputs[0], outputs[0], self.program.rows) if size is not None]
-        shapes = inputs[1] == self.program.input_shape and outputs[1] == self.program.output_shape
-        return shapes and len(set(rows)) <= 1
+        """Whether its shapes are the ones asked for; the batch is of any size, the same on both sides."""
+        rows = {size for size in (inputs[0], outputs[0]) if size is not None}
+        shapes = [found[0] if len(found) == 1 else found for found in (self.inputs, self.outputs)]
+        return [inputs[1], outputs[1]] == shapes and len(rows) <= 1
+
+    @property
+    def inputs(self) -> tuple[Shape, ...]:
+        """The shape of a row of each input."""
+        return input_shapes(self.program)
+
+    @property
+    def outputs(self) -> tuple[Shape, ...]:
+        """The shape of a row of each output."""
+        return output_shapes(self.program)
 
     def __str__(self) -> str:
-        rows = self.program.rows
-        shapes = [batch_shape(rows, shape) for shape in (self.program.input_shape, self.program.output_shape)]
-        return f"'{self.name}' from {shapes[0]} to {shapes[1]}"
+        ends = [" and ".join(batch_shape(None, shape) for shape in found) for found in (self.inputs, self.outputs)]
+        unproven = "" if self.program.proven else ", ranges not proven"
+        return f"'{self.name}' from {ends[0]} to {ends[1]}{unproven}"
 
 
 def described(remotes: Mapping[str, Remote], deadline: float) -> Steps[list[Found]]:
@@ -83,7 +95,7 @@ def choose(found: list[Found], inputs: Batch, outputs: Batch, name: str | None) 
         raise NotSharedError(f"No model called '{name}' is shared there. There are {_listed(found)}.")
     fitting = [model for model in named if model.fits(inputs, outputs)]
     if not fitting:
-        asked = f"from {batch_shape(*inputs)} to {batch_shape(*outputs)}"
+        asked = f"from {_asked(inputs)} to {_asked(outputs)}"
         raise ShapeError(f"No model there goes {asked}. There are {_listed(named)}; give the shapes of one of them.")
     served = [model for model in fitting if model.serving] or fitting
     if len(served) > 1:
@@ -116,6 +128,12 @@ def shared_anew(remotes: Mapping[str, Remote], model: Found, deadline: float) ->
 
 def _listed(models: list[Found]) -> str:
     return "; ".join(str(model) for model in models)
+
+
+def _asked(batch: Batch) -> str:
+    rows, shape = batch
+    shapes = shape if shape and isinstance(shape[0], tuple) else (shape,)
+    return " and ".join(batch_shape(rows, one) for one in shapes)  # type: ignore[arg-type]
 
 
 def batch_shape(rows: int | None, shape: tuple[int, ...]) -> str:

@@ -38,6 +38,7 @@ def share(
     input_range: object = (0.0, 1.0),
     untrusted_clients: object = False,
     timeout: float = owner.SHARE_SECONDS,
+    **options: object,
 ) -> None:
     """Share this model's weights with a cluster, or with three workers, starting those that do not run yet.
 
@@ -46,6 +47,7 @@ def share(
         name: how clients may call it; by default the model's own name.
         input_range: smallest and largest value of an input.
         untrusted_clients: whether to compute in the way in which no client can send other inputs; it takes longer.
+        options: precision, output, k, digits, classes, calibrate, allow_unproven; see owner.sharing().
     """
     task = owner.sharing(
         self,
@@ -54,6 +56,7 @@ def share(
         input_range=input_range,
         untrusted_clients=untrusted_clients,
         timeout=timeout,
+        **options,
     )
     task.wait(progress=show)
 

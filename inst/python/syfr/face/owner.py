@@ -14,11 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from syfr.errors import InputTypeError, NotSharedError
-from syfr.face.arguments import count_argument, flag_argument, range_argument, seconds_argument, text_argument
+from syfr.face import imports
+from syfr.face.arguments import count_argument, seconds_argument, text_argument
 from syfr.face.cluster import TFECluster
 from syfr.face.tasks import Emit, Steps, Task, pause
-from syfr.importing.bounds import check_ranges
-from syfr.importing.keras_import import Imported, import_model
+from syfr.importing.keras_import import DIGITS, Imported
 from syfr.program import Program
 from syfr.protocol import sharing as shares
 from syfr.protocol.sharing import ModelShare
@@ -55,7 +55,13 @@ class SharedModel:
         self._source, self._restarts = source, cluster.restarts
 
     def __repr__(self) -> str:
-        return f"SharedModel('{self.name}' on {self.cluster})"
+        unproven = "" if self.proven else "; ranges not proven"
+        return f"SharedModel('{self.name}' on {self.cluster}{unproven})"
+
+    @property
+    def proven(self) -> bool:
+        """Whether no allowed input makes a value leave its range, or only none of the calibration data did."""
+        return self.program.proven
 
     def open_serving(self, num_requests: object = None, per_client: object = None) -> Task[None]:
         """Let the workers answer so many requests, or any number, whether or not this session goes on."""
@@ -198,6 +204,13 @@ def sharing(
     name: str | None = None,
     input_range: object = (0.0, 1.0),
     untrusted_clients: object = False,
+    precision: object = None,
+    output: object = "model",
+    k: object = 5,
+    digits: object = DIGITS,
+    classes: object = None,
+    calibrate: object = None,
+    allow_unproven: object = False,
     timeout: float = SHARE_SECONDS,
 ) -> Task[SharedModel]:
     """Share a Keras model with the workers of a cluster, which is started if this session has not.
@@ -210,6 +223,14 @@ def sharing(
         input_range: smallest and largest input, for which no value inside the network leaves its range.
         untrusted_clients: whether a client might send other inputs than these on purpose, to learn about the weights;
             the workers then make sure that it cannot, which takes a few message delays more.
+        precision: fraction bits of every number, 14 if nothing is said; fewer leave more room for large numbers.
+        output: what a client learns of a prediction: "model" what the model's own predict() gives, "logits" what goes
+            into a softmax or sigmoid at its end, "label" the number of the winning class alone, counted from 0, or
+            "top_k" those of the ``k`` best classes, best first. The workers give nothing else.
+        digits: binary digits behind the point of what a client gets, or of the logits where it computes a softmax.
+        classes: names of the classes; clients are told them.
+        calibrate: inputs like those to come, for a model whose ranges cannot be proven from its weights.
+        allow_unproven: whether ranges may come from ``calibrate``, which is no proof. The model is then marked so.
 
     Raises:
         InputTypeError, UnsupportedLayerError, RangeCheckError: at once, when the model cannot be computed privately.
@@ -219,11 +240,17 @@ def sharing(
         raise InputTypeError(f"cluster is of class {type(cluster).__name__}. Give a cluster made by TFECluster().")
     seconds = seconds_argument(timeout)
     options: dict[str, Any] = {
-        "input_range": range_argument(input_range),
-        "untrusted_clients": flag_argument(untrusted_clients, "untrusted_clients"),
+        "input_range": input_range,
+        "untrusted_clients": untrusted_clients,
+        "precision": precision,
+        "output": output,
+        "k": k,
+        "digits": digits,
+        "classes": classes,
+        "calibrate": calibrate,
+        "allow_unproven": allow_unproven,
     }
-    imported = import_model(model, **options)
-    check_ranges(imported.program, imported.weights)
+    imported = imports.imported(model, **options)
     title = text_argument(getattr(model, "name", "model") if name is None else name, "name")
 
     def work(emit: Emit) -> Steps[SharedModel]:
@@ -251,7 +278,7 @@ def _same_model(
 
     def again() -> Imported | None:
         found = model()
-        fresh = None if found is None else import_model(found, **options)
+        fresh = None if found is None else imports.imported(found, **options)
         return fresh if fresh is not None and _digest(fresh) == digest else None
 
     return again

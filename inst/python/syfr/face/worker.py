@@ -7,8 +7,9 @@ from pathlib import Path
 from syfr.directories import split_address
 from syfr.errors import InputTypeError, NotConnectedError
 from syfr.face.arguments import flag_argument, seconds_argument, text_argument
-from syfr.face.client import Client, Floats
+from syfr.face.client import Client
 from syfr.face.cluster import TFECluster, cluster_argument
+from syfr.face.results import Results
 from syfr.face.tasks import Task
 
 
@@ -32,7 +33,7 @@ class TFEWorker:
         elif not self.auto_managed:
             raise InputTypeError("A worker that is started by hand needs an address. Give one like 'localhost:4000'.")
         self._client: Client | None = None
-        self._queries: list[Task[Floats]] = []
+        self._queries: list[Task[Results]] = []
 
     def __repr__(self) -> str:
         return f"TFEWorker(host={self.host!r}, auto_managed={self.auto_managed})"
@@ -65,7 +66,7 @@ class TFEWorker:
             raise NotConnectedError("This client is not connected. Connect it with connect_to_model() first.")
         return self._client
 
-    def query_model(self, x: object, timeout: float = 60.0) -> Floats:
+    def query_model(self, x: object, timeout: float = 60.0) -> Results:
         """The model's predictions for a batch, as its own predict() gives them; only this client can read them."""
         return self.client.querying(x, timeout).wait()
 
@@ -75,7 +76,7 @@ class TFEWorker:
         query.step(0)
         self._queries.append(query)
 
-    def query_model_join(self, timeout: float = 60.0) -> Floats:
+    def query_model_join(self, timeout: float = 60.0) -> Results:
         """Wait for the answer to the oldest batch that was sent and not yet collected."""
         if not self._queries:
             raise NotConnectedError("No query is under way. Send one with query_model_async() first.")

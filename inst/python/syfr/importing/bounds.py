@@ -1,33 +1,35 @@
 """The range check: how large any value inside the network can become, from the weights, before sharing.
 
-Interval arithmetic: from the smallest and largest value of every element of a step's input follow those of
-its output, with the weights rounded as fixed point will hold them. What it proves holds for every input in
-the declared range; the true extremes may be smaller.
+Interval arithmetic: from the smallest and largest value of every element that a step reads follow those of what it
+gives, with the weights rounded as fixed point will hold them. What it proves holds for every input in the declared
+range; the true extremes may be smaller. Where that proves too little, calibration.py looks at data instead.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from syfr.errors import RangeCheckError
+from syfr.importing.evaluation import apply, lines, moved
 from syfr.importing.operations import Floats, Weights
 from syfr.program import Program
 from syfr.ring.fixedpoint import Precision
-from syfr.steps import Geometry, Linear
+from syfr.steps import Combine, Linear, Product, Ranks, Signs, Step, Weigh, follows
 
 MARGIN = 1e-9
 """Relative room for the rounding of float64 in the check itself."""
 
 Interval = tuple[Floats, Floats]
+"""The smallest and the largest value of every element, for one row, batch axis kept."""
 
 
 @dataclass(frozen=True)
 class Bound:
-    """What a Linear step can give before it is truncated.
+    """What a step can give before it is truncated, or how far what it compares can be from its knots.
 
     Attributes:
         step: its number in the Program.
@@ -54,22 +56,44 @@ class Bound:
 
 
 def check_ranges(program: Program, weights: Mapping[int, Weights]) -> list[Bound]:
-    """The bound of every Linear step, in order; raises RangeCheckError at the first that does not fit."""
-    precision = program.precision
+    """The bounds of every step that has any, in order; raises RangeCheckError at the first that does not fit."""
     bounds: list[Bound] = []
     values: list[Interval] = [_input(program)]
     for number, step in enumerate(program.steps):
-        low, high = values[step.sources[0]]
-        if isinstance(step, Linear):
-            low, high = _linear(step, weights[number], precision, low, high)
-            largest = limit(precision, step.then)
-            bound = Bound(number, step.layer, float(low.min()), float(high.max()), largest)
+        sources = [values[source] for source in step.sources]
+        interval = _given(program, step, weights.get(number), sources)
+        for bound in limits(program, number, sources, interval):
             if not bound.fits:
                 raise RangeCheckError(_message(bound, program))
             bounds.append(bound)
-            values.append(_truncated(precision, step.then, low, high))
-        else:
-            values.append((low.reshape(step.output_shape), high.reshape(step.output_shape)))
+        values.append(_rounded_to_unit(program.precision, step, interval))
+    return bounds
+
+
+def limits(program: Program, number: int, sources: Sequence[Interval], given: Interval) -> list[Bound]:
+    """What must fit at a step: what it gives before truncation, and what it compares."""
+    step, precision = program.steps[number], program.precision
+    low, high = float(given[0].min()), float(given[1].max())
+    bounds: list[Bound] = []
+    if isinstance(step, Signs):
+        unit = 2.0**precision.fraction_bits
+        ends = float(sources[0][0].min()), float(sources[0][1].max())
+        bounds.append(
+            Bound(
+                number,
+                step.layer,
+                ends[0] - max(step.knots) / unit,
+                ends[1] - min(step.knots) / unit,
+                _whole(precision),
+            )
+        )
+        largest = limit(precision, "truncate") if step.scale_bits else _whole(precision)
+        bounds.append(Bound(number, step.layer, low, high, largest))
+    elif isinstance(step, Ranks):
+        spread = float(sources[0][1].max()) - float(sources[0][0].min())
+        bounds.append(Bound(number, step.layer, 0.0, spread, _whole(precision)))
+    elif isinstance(step, (Linear, Product)) or (isinstance(step, Combine) and step.then != "nothing"):
+        bounds.append(Bound(number, step.layer, low, high, limit(precision, step.then)))
     return bounds
 
 
@@ -81,20 +105,85 @@ def limit(precision: Precision, then: str) -> float:
     return precision.largest
 
 
+def _whole(precision: Precision) -> float:
+    """The magnitude that a value with f fraction bits must stay below where it is compared."""
+    return float(2.0 ** (precision.truncated_bits - 1 - precision.fraction_bits))
+
+
 def _input(program: Program) -> Interval:
     precision = program.precision
     low, high = (
-        precision.decode(precision.encode(np.full(program.input_shape, end * program.input_scale)))
+        precision.decode(precision.encode(np.full((1, *program.input_shape), end * program.input_scale)))
         for end in program.legal_range
     )
     return low, high
 
 
+def _given(program: Program, step: Step, weights: Weights | None, sources: Sequence[Interval]) -> Interval:
+    """What a step can give, before a relu."""
+    precision = program.precision
+    unit = 2.0**precision.fraction_bits
+    low, high = sources[0]
+    if isinstance(step, Linear):
+        if weights is None:
+            raise ValueError(f"layer '{step.layer}' has no weights")
+        found = _linear(step, weights, precision, low, high)
+        added = _weighted([factor for _, factor in step.plus], sources[1:])
+        return found[0] + added[0], found[1] + added[1]
+    if isinstance(step, Combine):
+        total = _weighted(step.factors, sources)
+        scale = 2.0**step.scale_bits
+        return (total[0] + step.constant / unit) / scale, (total[1] + step.constant / unit) / scale
+    if isinstance(step, Product):
+        return _matrices(sources) if step.matrices else _product(sources)
+    if isinstance(step, Signs):
+        return _lines(step, unit, low, high)
+    if isinstance(step, Ranks):
+        return np.zeros_like(low), np.full_like(high, low.shape[-1] - 1.0)
+    if isinstance(step, Weigh):
+        factors = np.array(step.factors)
+        smallest, largest = np.where(factors < 0, high, low), np.where(factors < 0, low, high)
+        return moved(step, [smallest]), moved(step, [largest])
+    return moved(step, [each for each, _ in sources]), moved(step, [each for _, each in sources])
+
+
+def _lines(step: Signs, unit: float, low: Floats, high: Floats) -> Interval:
+    """The extremes are at the ends, or at a knot between them; of a jump, beside it."""
+    ends = lines(step, unit, low), lines(step, unit, high)
+    smallest, largest = np.minimum(*ends), np.maximum(*ends)
+    for knot in (place - beside for place in step.knots for beside in ((0, 1) if step.bits else (0,))):
+        there = float(lines(step, unit, np.full(1, knot / unit))[0])
+        inside = (low <= knot / unit) & (knot / unit <= high)
+        smallest = np.where(inside, np.minimum(smallest, there), smallest)
+        largest = np.where(inside, np.maximum(largest, there), largest)
+    return smallest, largest
+
+
+def _weighted(factors: Sequence[int], sources: Sequence[Interval]) -> tuple[Floats, Floats]:
+    low = high = np.zeros(1)
+    for factor, (smallest, largest) in zip(factors, sources, strict=True):
+        ends = factor * smallest, factor * largest
+        low, high = low + (ends[0] if factor > 0 else ends[1]), high + (ends[1] if factor > 0 else ends[0])
+    return low, high
+
+
+def _product(sources: Sequence[Interval]) -> Interval:
+    left, right = sources
+    corners = [one * other for one in left for other in right]
+    return np.minimum.reduce(corners), np.maximum.reduce(corners)
+
+
+def _matrices(sources: Sequence[Interval]) -> Interval:
+    left, right = (np.maximum(np.abs(low), np.abs(high)) for low, high in sources)
+    most = left @ right
+    return -most, most
+
+
 def _linear(step: Linear, weights: Weights, precision: Precision, low: Floats, high: Floats) -> Interval:
     kernel = _rounded(weights.kernel, precision.fraction_bits)
     bias = _rounded(weights.bias, 2 * precision.fraction_bits)
-    middle = _apply((high + low) / 2, kernel, step.geometry) + bias
-    reach = _apply((high - low) / 2, np.abs(kernel), step.geometry)
+    middle = apply((high + low) / 2, kernel, step.geometry) + bias
+    reach = apply((high - low) / 2, np.abs(kernel), step.geometry)
     return middle - reach, middle + reach
 
 
@@ -103,32 +192,13 @@ def _rounded(values: Floats, bits: int) -> Floats:
     return rounded
 
 
-def _truncated(precision: Precision, then: str, low: Floats, high: Floats) -> Interval:
+def _rounded_to_unit(precision: Precision, step: Step, interval: Interval) -> Interval:
     """Truncation gives the multiple of 2^-f just below or just above."""
-    scale = 2.0**precision.fraction_bits
-    low, high = np.floor(low * scale) / scale, np.ceil(high * scale) / scale
-    return (np.maximum(low, 0.0), np.maximum(high, 0.0)) if then == "relu" else (low, high)
-
-
-def _apply(row: Floats, kernel: Floats, geometry: Geometry | None) -> Floats:
-    """One row times a kernel, in float64."""
-    if geometry is None:
-        product: Floats = row @ kernel
-        return product
-    taps, channels, groups = kernel.shape[:2], kernel.shape[3], geometry.groups
-    height, width = geometry.output_size((row.shape[0], row.shape[1]), (taps[0], taps[1]))
-    image = np.pad(row, (*geometry.padding, (0, 0)))
-    down, right = geometry.strides
-    total = np.zeros((groups, height * width, channels // groups))
-    for y in range(taps[0]):
-        for x in range(taps[1]):
-            top, left = y * geometry.dilation[0], x * geometry.dilation[1]
-            bottom, end = top + (height - 1) * down + 1, left + (width - 1) * right + 1
-            part = image[top:bottom:down, left:end:right]
-            seen = part.reshape(height * width, groups, -1).transpose(1, 0, 2)
-            tap = kernel[y, x].reshape(-1, groups, channels // groups).transpose(1, 0, 2)
-            total += seen * tap if seen.shape[2] == 1 else seen @ tap
-    return total.transpose(1, 0, 2).reshape(height, width, channels)
+    low, high = interval
+    if isinstance(step, (Linear, Combine, Product, Signs)):
+        scale = 2.0**precision.fraction_bits
+        low, high = np.floor(low * scale) / scale, np.ceil(high * scale) / scale
+    return (np.maximum(low, 0.0), np.maximum(high, 0.0)) if follows(step) == "relu" else (low, high)
 
 
 def _message(bound: Bound, program: Program) -> str:
@@ -136,13 +206,14 @@ def _message(bound: Bound, program: Program) -> str:
     message = (
         f"Layer '{bound.layer}' can reach {bound.magnitude:.6g} for inputs from {low:g} to {high:g}; "
         f"with {program.precision.fraction_bits} fraction bits, magnitudes below {bound.largest:.6g} fit. "
-        "Declare a tighter input_range, train with smaller weights, or choose a smaller precision"
+        "Declare a tighter input_range, give data like the inputs to come as calibrate (its bounds are not proven), or "
+        "choose a smaller precision"
     )
-    roomier = _roomier(program.precision, bound)
+    roomier = roomier_bits(program.precision, bound)
     return f"{message}." if roomier is None else f"{message}: {roomier} fraction bits give this layer room."
 
 
-def _roomier(precision: Precision, bound: Bound) -> int | None:
+def roomier_bits(precision: Precision, bound: Bound) -> int | None:
     """The most fraction bits, with as many bits left after truncation, with which this layer fits."""
     if not math.isfinite(bound.magnitude):
         return None

@@ -2,7 +2,7 @@
 
 Average pooling, batch normalisation, rescaling and padding cost nothing once they are part of a kernel, and
 every fold saves a truncation with its delays. The operations of a chain are rewritten two or three neighbours
-at a time until no rule applies, and then become the steps of a Program.
+at a time until no rule applies; what stands where branches meet is merging.py's.
 """
 
 from __future__ import annotations
@@ -13,22 +13,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from syfr.errors import UnsupportedLayerError
 from syfr.importing.composition import compose, plan
-from syfr.importing.operations import (
-    Affine,
-    NewShape,
-    Operation,
-    Relu,
-    Scale,
-    Weights,
-    diagonal,
-    identity,
-    is_mean,
-    only_pads,
-    pull_back,
-)
-from syfr.steps import Linear, Reshape, Shape, Step
+from syfr.importing.elements import Bend, Curved, Relu
+from syfr.importing.graph import Graph, Unary
+from syfr.importing.merging import merge
+from syfr.importing.operations import Affine, Scale, diagonal, label_of, only_pads, pull_back
+from syfr.importing.places import MaxPool, NewShape, Order, Places, grown
+from syfr.steps import Shape
 
 MAX_KERNEL = 1 << 24
 """Numbers in a kernel that folding may make; more would only move the cost to sharing the weights."""
@@ -37,92 +28,47 @@ STEP_PRODUCTS = 1_000_000
 ELEMENT_PRODUCTS = 2_000
 """A truncation of its own costs about as much as this many products, and as this many for each element."""
 
-LABEL_LENGTH = 200
-
-Operations = Sequence[Operation]
-Rule = Callable[[Operations, Shape], "tuple[int, list[Operation]] | None"]
+Operations = Sequence[Unary]
+Rule = Callable[[Operations, Shape], "tuple[int, list[Unary]] | None"]
 
 
-def fold(operations: Operations, input_shape: Shape) -> list[Operation]:
-    """The same function of a row of ``input_shape`` in as few operations as the rules can reach."""
+def fold(graph: Graph) -> None:
+    """The same network in as few operations as the rules can reach; the graph is changed in place."""
+    changed = True
+    while changed:
+        changed = False
+        shapes = graph.shapes()
+        for chain in graph.chains():
+            operations = chain_of(graph, chain)
+            shape = shapes[graph.nodes[chain[0]].sources[0]]
+            folded = fold_chain(operations, shape)
+            if folded is not None:
+                shapes[graph.rewrite(chain, folded)] = shapes[chain[-1]]
+                changed = True
+        changed = merge(graph) or changed
+
+
+def fold_chain(operations: Operations, shape: Shape) -> list[Unary] | None:
+    """A chain of operations on a row of ``shape`` as fewer ones; None if no rule applies."""
     folded = list(operations)
-    while _rewrite_once(folded, input_shape):
-        pass
-    return folded
+    changed = False
+    while _rewrite_once(folded, shape):
+        changed = True
+    return folded if changed else None
 
 
-def lower(operations: Operations, input_shape: Shape) -> tuple[list[Step], dict[int, Weights]]:
-    """Fold a chain and turn it into steps, the last of them the output, with the weights by step number."""
-    chain = _exact_means(fold(_complete(fold(operations, input_shape), input_shape), input_shape))
-    steps: list[Step] = []
-    weights: dict[int, Weights] = {}
-    shape = input_shape
-    for place, operation in enumerate(chain):
-        source, output = len(steps), operation.output_shape(shape)
-        if isinstance(operation, NewShape):
-            steps.append(Reshape(operation.layer, source, shape, output))
-        elif isinstance(operation, Affine):
-            then = _then(chain, place)
-            kernel = operation.kernel.shape
-            weights[source] = Weights(np.ascontiguousarray(operation.kernel), operation.bias)
-            steps.append(Linear(operation.layer, source, kernel, shape, output, then, operation.geometry))
-        shape = output
-    return steps, weights
+def chain_of(graph: Graph, chain: Sequence[int]) -> list[Unary]:
+    """The operations of a chain."""
+    return [_unary(graph.nodes[value].operation) for value in chain]
 
 
-def _then(chain: Operations, place: int) -> str:
-    if place + 1 == len(chain):
-        return "output"
-    return "relu" if isinstance(chain[place + 1], Relu) else "truncate"
+def _unary(operation: object) -> Unary:
+    if not isinstance(operation, Unary):
+        raise TypeError("a chain holds operations on one value")
+    return operation
 
 
-def _complete(operations: list[Operation], input_shape: Shape) -> list[Operation]:
-    """Make every relu follow an Affine and the chain end in one, with an identity where there is none."""
-    done: list[Operation] = []
-    shape = input_shape
-    for operation in operations:
-        if isinstance(operation, Scale):
-            done.append(_diagonal(operation, shape))
-        else:
-            if isinstance(operation, Relu) and not (done and isinstance(done[-1], Affine)):
-                done.append(_diagonal(identity(operation.layer, shape[-1]), shape))
-            done.append(operation)
-        shape = operation.output_shape(shape)
-    if not (done and isinstance(done[-1], Affine)):
-        layer = done[-1].layer if done else "input"
-        done.append(_diagonal(identity(layer, shape[-1]), shape))
-    return done
-
-
-def _exact_means(chain: list[Operation]) -> list[Operation]:
-    """Pooling that stays a step of its own divides by a power of two, which fixed point holds exactly.
-
-    The rest of the division, a factor from 1 to 2, goes into the next kernel; a relu on the way lets it pass.
-    """
-    found = list(chain)
-    for place, operation in enumerate(found):
-        following = next((i for i in range(place + 1, len(found)) if isinstance(found[i], Affine)), None)
-        if following is None or not isinstance(operation, Affine) or not is_mean(operation):
-            continue
-        after = found[following]
-        if isinstance(after, Affine):
-            exact = 2.0 ** math.floor(math.log2(operation.kernel.flat[0]))
-            factor = operation.kernel.flat[0] / exact
-            found[place] = replace(operation, kernel=np.full_like(operation.kernel, exact))
-            found[following] = replace(after, kernel=after.kernel * factor)
-    return found
-
-
-def _diagonal(scale: Scale, shape: Shape) -> Affine:
-    if len(shape) != 3 and shape[-1] ** 2 > MAX_KERNEL:
-        raise UnsupportedLayerError(
-            f"Layer '{scale.layer}' would need a step of its own on {shape[-1]} features, too large a one. "
-            "Put a Dense layer directly after it."
-        )
-    return diagonal(scale, shape)
-
-
-def _rewrite_once(chain: list[Operation], input_shape: Shape) -> bool:
+def _rewrite_once(chain: list[Unary], input_shape: Shape) -> bool:
     shapes = [input_shape]
     for operation in chain:
         shapes.append(operation.output_shape(shapes[-1]))
@@ -140,7 +86,7 @@ def _rewrite_once(chain: list[Operation], input_shape: Shape) -> bool:
 # them it replaces, and by what, or None.
 
 
-def _shape_rules(chain: Operations, shape: Shape) -> tuple[int, list[Operation]] | None:
+def _shape_rules(chain: Operations, shape: Shape) -> tuple[int, list[Unary]] | None:
     """One change of shape is enough, none if nothing changes; it can wait until after a relu."""
     first = chain[0]
     if not isinstance(first, NewShape):
@@ -155,14 +101,52 @@ def _shape_rules(chain: Operations, shape: Shape) -> tuple[int, list[Operation]]
     return None
 
 
-def _relu_twice(chain: Operations, shape: Shape) -> tuple[int, list[Operation]] | None:
+def _order_rules(chain: Operations, shape: Shape) -> tuple[int, list[Unary]] | None:
+    """One change of order is enough, none if nothing changes; it can wait until after a function of each element."""
+    first = chain[0]
+    if not isinstance(first, Order):
+        return None
+    if first.axes == tuple(range(len(shape))):
+        return 1, []
+    following = chain[1] if len(chain) > 1 else None
+    if isinstance(following, Order):
+        return 2, [first.then(following)]
+    if isinstance(following, (Relu, Bend, Curved)) or (isinstance(following, Scale) and following.uniform):
+        return 2, [following, first]
+    return None
+
+
+def _places_rules(chain: Operations, shape: Shape) -> tuple[int, list[Unary]] | None:
+    """What repeats elements or puts zeros waits until after a relu; nothing is left of what changes nothing."""
+    first = chain[0]
+    if not isinstance(first, Places):
+        return None
+    if first.indices == tuple(range(shape[first.axis])):
+        return 1, []
+    if len(chain) > 1 and isinstance(chain[1], Relu) and grown(shape, first.output_shape(shape)):
+        return 2, [chain[1], first]
+    return None
+
+
+def _relu_waits(chain: Operations, shape: Shape) -> tuple[int, list[Unary]] | None:
+    """A relu moves behind a max pooling, where there are fewer elements; so it does if zeros are put in between."""
+    if len(chain) < 2 or not isinstance(chain[0], Relu):
+        return None
+    if isinstance(chain[1], MaxPool):
+        return 2, [chain[1], chain[0]]
+    if len(chain) > 2 and only_pads(chain[1]) and isinstance(chain[2], MaxPool):
+        return 3, [chain[1], chain[2], chain[0]]
+    return None
+
+
+def _relu_twice(chain: Operations, shape: Shape) -> tuple[int, list[Unary]] | None:
     """The second of two relus changes nothing."""
     if len(chain) > 1 and isinstance(chain[0], Relu) and isinstance(chain[1], Relu):
         return 2, [chain[0]]
     return None
 
 
-def _padding_waits(chain: Operations, shape: Shape) -> tuple[int, list[Operation]] | None:
+def _padding_waits(chain: Operations, shape: Shape) -> tuple[int, list[Unary]] | None:
     """Zeros stay zeros under a relu or a factor: padding moves on to the convolution that takes it in."""
     if len(chain) < 2 or not only_pads(chain[0]):
         return None
@@ -172,17 +156,17 @@ def _padding_waits(chain: Operations, shape: Shape) -> tuple[int, list[Operation
     return _compose(chain, shape)
 
 
-def _scale_after(chain: Operations, shape: Shape) -> tuple[int, list[Operation]] | None:
+def _scale_after(chain: Operations, shape: Shape) -> tuple[int, list[Unary]] | None:
     """A Scale goes into an Affine or Scale before it, also into an Affine before a change of shape."""
     if len(chain) < 2:
         return None
     first, second = chain[0], chain[1]
     if isinstance(second, Scale) and isinstance(first, (Affine, Scale)):
-        label = _label(first, second)
+        label = label_of(first, second)
         if isinstance(first, Scale):
             factor, offset = first.factor * second.factor, first.offset * second.factor + second.offset
-            uniform = first.uniform and second.uniform
-            return 2, [Scale(label, factor, offset, first.biased or second.biased, uniform)]
+            uniform, public = first.uniform and second.uniform, first.public and second.public
+            return 2, [Scale(label, factor, offset, first.biased or second.biased, uniform, public)]
         kernel, bias = first.kernel * second.factor, first.bias * second.factor + second.offset
         return 2, [Affine(label, kernel, bias, first.geometry, first.biased or second.biased)]
     third = chain[2] if len(chain) > 2 else None
@@ -192,13 +176,13 @@ def _scale_after(chain: Operations, shape: Shape) -> tuple[int, list[Operation]]
     return None
 
 
-def _scale_before(chain: Operations, shape: Shape) -> tuple[int, list[Operation]] | None:
+def _scale_before(chain: Operations, shape: Shape) -> tuple[int, list[Unary]] | None:
     """A Scale goes into the Affine behind it, unless zeros are put in between that it would have to move."""
     if len(chain) < 2 or not isinstance(chain[0], Scale):
         return None
     first, second = chain[0], chain[1]
     if isinstance(second, Affine):
-        label = _label(first, second)
+        label = label_of(first, second)
         if second.geometry is None:
             kernel, bias = second.kernel * first.factor[:, None], second.bias + first.offset @ second.kernel
             return 2, [Affine(label, kernel, bias, biased=first.biased or second.biased)]
@@ -212,14 +196,14 @@ def _scale_before(chain: Operations, shape: Shape) -> tuple[int, list[Operation]
     return None
 
 
-def _compose(chain: Operations, shape: Shape) -> tuple[int, list[Operation]] | None:
+def _compose(chain: Operations, shape: Shape) -> tuple[int, list[Unary]] | None:
     """Two convolutions or two matrix products become one, where that costs less than a truncation."""
     if len(chain) < 2:
         return None
     first, second = chain[0], chain[1]
     if not (isinstance(first, Affine) and isinstance(second, Affine)):
         return None
-    label = _label(first, second)
+    label = label_of(first, second)
     if first.geometry is None and second.geometry is None:
         kernel: Shape = (first.kernel.shape[0], second.kernel.shape[1])
         if not _pays(first, second, shape, kernel):
@@ -233,7 +217,7 @@ def _compose(chain: Operations, shape: Shape) -> tuple[int, list[Operation]] | N
     return 2, [compose(first, second, found, label)]
 
 
-def _into_matrix(chain: Operations, shape: Shape) -> tuple[int, list[Operation]] | None:
+def _into_matrix(chain: Operations, shape: Shape) -> tuple[int, list[Unary]] | None:
     """Pooling, flattening, then a dense layer: one dense layer on what was pooled, where that is cheaper."""
     if len(chain) < 3:
         return None
@@ -247,11 +231,14 @@ def _into_matrix(chain: Operations, shape: Shape) -> tuple[int, list[Operation]]
     if work > MAX_KERNEL << 6 or not _pays(first, third, shape, kernel, second.shape):
         return None
     flatten = NewShape(second.layer, (kernel[0],))
-    return 3, [flatten, pull_back(first, shape, third, _label(first, third))]
+    return 3, [flatten, pull_back(first, shape, third, label_of(first, third))]
 
 
 _RULES: tuple[Rule, ...] = (
     _shape_rules,
+    _order_rules,
+    _places_rules,
+    _relu_waits,
     _relu_twice,
     _padding_waits,
     _scale_after,
@@ -278,11 +265,3 @@ def _reshaped(scale: Scale, shape: Shape, other: Shape) -> Scale | None:
     if (channels != channels[0]).any():
         return None
     return replace(scale, factor=scale.factor[channels[0]], offset=scale.offset[channels[0]])
-
-
-def _label(*operations: Operation) -> str:
-    names: list[str] = []
-    for operation in operations:
-        names.extend(name for name in operation.layer.split(" + ") if name not in names)
-    label = " + ".join(names)
-    return label if len(label) <= LABEL_LENGTH else f"{names[0]} + ... + {names[-1]}"[:LABEL_LENGTH]

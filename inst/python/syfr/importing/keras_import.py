@@ -1,25 +1,31 @@
 """A Keras 2 or Keras 3 model -> its Program and its weights.
 
-This file and keras_layers.py are the only ones that know Keras; they never import it. Both generations keep
-the history of every symbolic tensor: the layer that made it and the call it was made by. The chain of layers
-is walked back along it, from the output to the input.
+The modules of the import read Keras's objects and never import Keras: the model itself brings it along.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from syfr.errors import InputTypeError, ValueRangeError
-from syfr.importing.folding import lower
-from syfr.importing.keras_layers import Call, Head, KerasObject, convert, keras_class, refuse
-from syfr.importing.operations import Operation, Weights
-from syfr.program import MAX_INPUT, Program
+from syfr.importing.answers import OUTPUTS, choose_answers
+from syfr.importing.calls import KerasObject
+from syfr.importing.graph import Answer, Graph
+from syfr.importing.keras_graph import Reader, ends, is_model, names_of, row_of
+from syfr.importing.lowering import lower
+from syfr.importing.operations import Weights
+from syfr.importing.places import NewShape, Places
+from syfr.program import MAX_INPUT, Part, Program
 from syfr.ring.fixedpoint import Precision
-from syfr.steps import Linear, Shape
+from syfr.steps import Shape, is_output
 
-__all__ = ["Imported", "Weights", "import_model"]
+__all__ = ["OUTPUTS", "Imported", "Weights", "import_model"]
+
+DIGITS = 10
+"""Binary digits behind the point that an answer carries, if the owner says nothing else."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,138 +42,90 @@ def import_model(
     precision: Precision | None = None,
     input_range: tuple[float, float] = (0.0, 1.0),
     untrusted_clients: bool = False,
+    output: str = "model",
+    k: int = 5,
+    digits: int | None = None,
+    classes: Sequence[str] = (),
 ) -> Imported:
-    """Turn a built Keras model, a chain of layers with one input and one output, into a Program and weights.
+    """Turn a built Keras model into a Program and weights.
 
-    Raises UnsupportedLayerError for a layer or argument that cannot be computed privately, InputTypeError for
-    anything that is not a Keras model, and ValueRangeError for weights or an input range that are not finite.
+    Args:
+        precision: the number format.
+        input_range: smallest and largest input.
+        untrusted_clients: whether inputs are lifted from a small ring.
+        output: what clients get, one of OUTPUTS; ``k`` labels for "top_k".
+        digits: binary digits behind the point that an answer carries; None for all.
+        classes: names of the classes, which clients are told.
+
+    Raises:
+        UnsupportedLayerError: a layer or argument cannot be computed privately.
+        InputTypeError: this is not a Keras model.
+        ValueRangeError: weights or an input range are not finite.
     """
     low, high = (float(end) for end in input_range)
     if not (low < high and max(abs(low), abs(high)) < MAX_INPUT and high - low > 1 / MAX_INPUT):
         raise ValueRangeError(f"input_range is {input_range}; give two finite numbers, the smaller first.")
-    if not _is_model(model):
-        raise InputTypeError(
-            f"An object of class {type(model).__name__} is not a Keras model; pass a built one."
-        )
-    calls = _chain(model)
-    batch = tuple(model.inputs[0].shape)
-    rows, shape = batch[0], _row(batch, calls[0].layer if calls else model)
-    operations, head = _operations(calls)
-    steps, weights = lower(operations, shape)
+    if not is_model(model):
+        raise InputTypeError(f"An object of class {type(model).__name__} is not a Keras model; pass a built one.")
+    number_format = precision or Precision()
+    graph, inputs, rows = _graph(model)
+    choose_answers(graph, output, k, number_format)
+    labels = output in ("label", "top_k")
+    empty = Program(graph.input_shape, (), number_format, (low, high))
+    steps, weights = lower(graph, number_format, empty.input_scale)
+    answers = graph.answers
+    shapes = [step.output_shape for step in steps if is_output(step)]
+    several = len(answers) > 1 or bool(answers[0].name or answers[0].shape)
     program = Program(
-        input_shape=shape,
+        input_shape=graph.input_shape,
         steps=tuple(steps),
-        precision=precision or Precision(),
+        precision=number_format,
         input_range=(low, high),
-        head=head,
-        rows=None if rows is None else int(rows),
+        head="linear" if several else answers[0].head,
+        rows=rows,
         untrusted_clients=untrusted_clients,
+        digits=0 if labels else digits,
+        inputs=inputs,
+        outputs=_outputs(answers, shapes) if several else (),
+        classes=tuple(classes),
     )
     program.check()
-    return Imported(program, _for_scaled_input(program, weights))
+    return Imported(program, weights)
 
 
-def _for_scaled_input(program: Program, weights: Mapping[int, Weights]) -> dict[int, Weights]:
-    """The weights with the scale of the input taken out of every layer that reads it."""
-    reads_input = {0}
-    scaled = dict(weights)
-    for number, step in enumerate(program.steps):
-        if step.sources[0] in reads_input:
-            if isinstance(step, Linear):
-                scaled[number] = replace(weights[number], kernel=weights[number].kernel / program.input_scale)
-            else:
-                reads_input.add(number + 1)
-    return scaled
+def _graph(model: KerasObject) -> tuple[Graph, tuple[Part, ...], int | None]:
+    """The graph of a model, the parts of its input if there are several, and the rows of a batch that it names."""
+    inputs, outputs, taken, given = ends(model)
+    shapes = [row_of(tensor, model) for tensor in inputs]
+    batch = inputs[0].shape[0]
+    names = sorted(map(str, taken)) if isinstance(taken, Mapping) else [_name(tensor) for tensor in inputs]
+    graph, values = _opened(shapes)
+    reader = Reader(graph, model, inputs, values)
+    found = [reader.value(tensor) for tensor in outputs]
+    named = zip(found, names_of(given, len(found)), strict=True)
+    graph.answers = [Answer(value, name) for value, name in named]
+    parts = tuple(Part(name, shape) for name, shape in zip(names, shapes, strict=True))
+    return graph, parts if len(parts) > 1 else (), None if batch is None else int(batch)
 
 
-def _operations(calls: Sequence[Call]) -> tuple[list[Operation], str]:
-    """The operations of a chain, and the head that ends it."""
-    operations: list[Operation] = []
-    head: Head | None = None
-    for call in calls:
-        for found in convert(call):
-            if head is not None:
-                refuse(
-                    head.layer,
-                    f"applies {head.kind} before layer '{call.layer.name}'",
-                    f"{head.kind.capitalize()} is supported as the very end of a model; use relu inside.",
-                )
-            if isinstance(found, Head):
-                head = found
-            else:
-                operations.append(found)
-    return operations, "linear" if head is None else head.kind
+def _name(tensor: Any) -> str:
+    return str(tensor._keras_history[0].name)
 
 
-def _chain(model: KerasObject) -> list[Call]:
-    """The calls of layers that lead from the one input of a model to its one output, nested models opened."""
-    inputs, outputs = _ends(model)
-    if len(inputs) != 1 or len(outputs) != 1:
-        refuse(
-            model,
-            f"has {len(inputs)} inputs and {len(outputs)} outputs",
-            "Models with one input and one output are supported.",
-        )
-    calls: list[Call] = []
-    tensor = outputs[0]
-    while tensor is not inputs[0]:
-        layer, place = tensor._keras_history[:2]
-        node = layer._inbound_nodes[place]
-        sources = _sources(node)
-        if len(sources) != 1:
-            refuse(
-                layer,
-                f"takes {len(sources)} inputs",
-                "A model must be a single chain of layers, without branches or residual additions.",
-            )
-        if _trains_always(node):
-            refuse(layer, "is called with training=True", "Call it without the argument.")
-        if _is_model(layer):
-            calls.extend(reversed(_chain(layer)))
-        else:
-            calls.append(Call(layer, _row(sources[0].shape, layer), _row(tensor.shape, layer)))
-        tensor = sources[0]
-    return calls[::-1]
+def _opened(shapes: Sequence[Shape]) -> tuple[Graph, list[int]]:
+    """An empty graph, and the values of the inputs, which lie one after the other where there are several."""
+    if len(shapes) == 1:
+        return Graph(shapes[0]), [0]
+    graph = Graph((sum(map(math.prod, shapes)),))
+    values, start = [], 0
+    for shape in shapes:
+        end = start + math.prod(shape)
+        values.append(graph.chain([Places("input", 0, tuple(range(start, end))), NewShape("input", shape)], 0))
+        start = end
+    return graph, values
 
 
-def _is_model(layer: KerasObject) -> bool:
-    return any(cls.__name__ == "Model" and keras_class(cls) is cls for cls in type(layer).__mro__)
-
-
-def _ends(model: KerasObject) -> tuple[list[Any], list[Any]]:
-    """The symbolic inputs and outputs of a model."""
-    known = keras_class(type(model))
-    if known is None or known.__name__ not in ("Sequential", "Functional", "Model"):
-        refuse(model, "defines its own call()", "Sequential and Functional models are supported.")
-    try:
-        inputs, outputs = model.inputs, model.outputs
-    except (AttributeError, ValueError):
-        inputs = outputs = None
-    if not inputs or not outputs:
-        refuse(
-            model,
-            "has no symbolic input and output",
-            "Sequential and Functional models are supported, built with an Input layer or input_shape.",
-        )
-    return list(inputs), list(outputs)
-
-
-def _sources(node: KerasObject) -> list[Any]:
-    """The tensors that a call read: Keras 2 keeps them flat as keras_inputs, Keras 3 as input_tensors."""
-    return list(getattr(node, "keras_inputs", None) or node.input_tensors)
-
-
-def _trains_always(node: KerasObject) -> bool:
-    """Whether predict() too runs the call in training mode: in Keras 2 the argument stays, in Keras 3 it does not."""
-    return bool(getattr(node, "call_kwargs", {}).get("training"))
-
-
-def _row(batch: Sequence[Any], layer: KerasObject) -> Shape:
-    shape = tuple(batch)[1:]
-    if not shape or any(size is None for size in shape):
-        refuse(
-            layer,
-            f"works on rows of shape {shape}",
-            "Every size but the batch's must be fixed; give the Input layer a full shape.",
-        )
-    return tuple(int(size) for size in shape)
+def _outputs(answers: Sequence[Answer], shapes: Sequence[Shape]) -> tuple[Part, ...]:
+    return tuple(
+        Part(answer.name, answer.shape or shape, answer.head) for answer, shape in zip(answers, shapes, strict=True)
+    )

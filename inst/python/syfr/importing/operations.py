@@ -1,8 +1,8 @@
 """The plain linear algebra of a network: what folding works on before a Program is made of it.
 
-A model becomes a list of four kinds of operation on rows in the clear, channels last: Affine (a matrix
-product or a convolution, with its bias), Scale (a factor and an offset for each channel), Relu and NewShape.
-Average pooling and zero padding are convolutions in which a channel reads only the channel of the same number.
+A model becomes a graph of operations on rows in the clear. Most are linear: Affine (a matrix product or a convolution,
+with its bias), Scale (a factor and an offset for each channel); average pooling and zero padding are convolutions in
+which a channel reads only the channel of the same number, channels last. The others are in elements.py and places.py.
 
 A Program is public and must not depend on the weights, not even on whether some of them are zero. So what may be
 folded is decided by flags that the architecture sets, never by looking at secret numbers.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,14 @@ from numpy.typing import NDArray
 from syfr.steps import Geometry, Shape
 
 Floats = NDArray[np.float64]
+
+
+class Labelled(Protocol):
+    """What came from some layers, by name."""
+
+    @property
+    def layer(self) -> str:
+        """Their names."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +84,8 @@ class Affine:
 class Scale:
     """A factor and an offset for each channel of the last axis: batch normalisation, rescaling.
 
-    ``biased`` is False where the offset is zero, ``uniform`` True where all channels have the same two numbers,
-    both by construction.
+    ``biased`` is False where the offset is zero, ``uniform`` True where all channels have the same two numbers, both
+    by construction; ``public`` True where the architecture alone says the factor, as in a mean.
     """
 
     layer: str
@@ -85,36 +93,11 @@ class Scale:
     offset: Floats = field(repr=False)
     biased: bool = True
     uniform: bool = False
+    public: bool = False
 
     def output_shape(self, shape: Shape) -> Shape:
         """The shape of its input."""
         return shape
-
-
-@dataclass(frozen=True)
-class Relu:
-    """max(0, x)."""
-
-    layer: str
-
-    def output_shape(self, shape: Shape) -> Shape:
-        """The shape of its input."""
-        return shape
-
-
-@dataclass(frozen=True)
-class NewShape:
-    """The same numbers in the same order, in another shape."""
-
-    layer: str
-    shape: Shape
-
-    def output_shape(self, shape: Shape) -> Shape:
-        """The new shape."""
-        return self.shape
-
-
-Operation: TypeAlias = Affine | Scale | Relu | NewShape
 
 
 def average_pooling(layer: str, size: tuple[int, int], strides: tuple[int, int], channels: int) -> Affine:
@@ -131,7 +114,7 @@ def zero_padding(layer: str, padding: tuple[tuple[int, int], tuple[int, int]], c
     return Affine(layer, kernel, np.zeros(channels), geometry, biased=False, public=True)
 
 
-def only_pads(operation: Operation) -> bool:
+def only_pads(operation: object) -> bool:
     """Whether the operation does nothing but put zeros, or none, around the image."""
     return (
         isinstance(operation, Affine)
@@ -187,3 +170,15 @@ def pull_back(conv: Affine, shape: Shape, matrix: Affine, layer: str) -> Affine:
     kernel = padded[top : top + shape[0], left : left + shape[1]].reshape(math.prod(shape), columns)
     bias = matrix.bias + np.tile(conv.bias, height * width) @ matrix.kernel
     return Affine(layer, np.ascontiguousarray(kernel), bias, biased=conv.biased or matrix.biased)
+
+
+LABEL_LENGTH = 200
+
+
+def label_of(*operations: Labelled) -> str:
+    """The names of all the layers that operations came from, for messages."""
+    names: list[str] = []
+    for operation in operations:
+        names.extend(name for name in operation.layer.split(" + ") if name not in names)
+    label = " + ".join(names)
+    return label if len(label) <= LABEL_LENGTH else f"{names[0]} + ... + {names[-1]}"[:LABEL_LENGTH]

@@ -1,0 +1,109 @@
+"""Operations that act on each element alone: functions of one variable, sums and products of several values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from syfr.steps import Shape
+
+
+@dataclass(frozen=True)
+class Relu:
+    """max(0, x)."""
+
+    layer: str
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """The shape of its input."""
+        return shape
+
+
+@dataclass(frozen=True)
+class Bend:
+    """slope·x + constant + sum of factor·max(0, x - knot): exact, with numbers that the architecture sets."""
+
+    layer: str
+    knots: tuple[float, ...]
+    factors: tuple[float, ...]
+    slope: float = 0.0
+    constant: float = 0.0
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """The shape of its input."""
+        return shape
+
+    @property
+    def homogeneous(self) -> bool:
+        """Whether a positive factor may as well be applied behind it."""
+        return self.knots == (0.0,) and self.constant == 0.0
+
+
+@dataclass(frozen=True)
+class Jump:
+    """``height`` where x > threshold, else 0."""
+
+    layer: str
+    threshold: float
+    height: float
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """The shape of its input."""
+        return shape
+
+
+@dataclass(frozen=True)
+class Curved:
+    """A smooth function, approximated; as the last operation of all the client may compute it exactly, by ``name``."""
+
+    layer: str
+    name: str
+    parameters: tuple[tuple[str, float], ...] = ()
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """The shape of its input."""
+        return shape
+
+
+@dataclass(frozen=True)
+class Softmax:
+    """A softmax over the last axis: only as the last operation of all, which the client computes.
+
+    ``kind`` is the head's, ``owner`` the layer with its class for messages.
+    """
+
+    layer: str
+    kind: str
+    owner: str
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """The shape of its input."""
+        return shape
+
+
+@dataclass(frozen=True)
+class Sum:
+    """The sum of values of one shape, each with a public factor, and a public constant."""
+
+    layer: str
+    factors: tuple[float, ...]
+    constant: float = 0.0
+
+    def output_shape(self, shape: Shape, *others: Shape) -> Shape:
+        """The shape of its inputs."""
+        return shape
+
+    @property
+    def whole(self) -> bool:
+        """Whether fixed point computes it without any rounding."""
+        return all(float(factor).is_integer() for factor in self.factors)
+
+
+@dataclass(frozen=True)
+class Times:
+    """The product of two values of one shape."""
+
+    layer: str
+
+    def output_shape(self, shape: Shape, *others: Shape) -> Shape:
+        """The shape of its inputs."""
+        return shape
