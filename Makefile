@@ -26,15 +26,15 @@ package_files := $(shell find DESCRIPTION NAMESPACE R man inst vignettes -not -p
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-run setup-test setup-dev setup-bench install demo test test-r test-python \
-  test-slow test-slow-r test-slow-python check lint lint-python lint-types lint-r lint-shell docs test-fresh \
+.PHONY: help setup setup-run setup-test setup-slow setup-dev setup-bench install demo test test-r test-python \
+  test-slow test-slow-r test-slow-python check coverage lint lint-python lint-types lint-r lint-shell docs test-fresh \
   bench bench-peers clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
 setup: setup-test ## install what demo and test need (the others install what they lack)
-setup-run setup-test setup-dev: setup-%:
+setup-run setup-test setup-slow setup-dev: setup-%:
 	@tools/setup-system.sh $*
 	@tools/setup-python.sh $*
 
@@ -52,9 +52,9 @@ test-python: setup-test
 	@$(python) -m pytest -m "not slow"
 
 test-slow: test-slow-r test-slow-python ## run the slow tests too
-test-slow-r: setup-test install
+test-slow-r: setup-slow install
 	@SYFR_SLOW_TESTS=true Rscript tools/run-testthat.R
-test-slow-python: setup-test
+test-slow-python: setup-slow install
 	@$(python) -m pytest -m slow
 
 check: setup-dev ## build the R package and run R CMD check --as-cran on it
@@ -70,6 +70,9 @@ lint-r: setup-dev install
 	@Rscript -e 'lints <- lintr::lint_package(); print(lints); quit(status = length(lints) > 0)'
 lint-shell: setup-dev
 	@shellcheck .ci/run tools/*.sh
+
+coverage: setup-dev install ## measure how much of R and Python the tests reach (the slow ones left out)
+	@tools/coverage.sh
 
 docs: setup-dev ## write NAMESPACE and man/ from the comments in R/
 	@Rscript -e 'roxygen2::roxygenise()'

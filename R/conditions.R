@@ -27,6 +27,7 @@
 #' | `syfr_error_not_ready` | a worker has no link to another one, or is stopping; try again |
 #' | `syfr_error_unreachable` | a worker does not answer at its address |
 #' | `syfr_error_port_in_use` | the address of a worker is taken by another program |
+#' | `syfr_error_package` | an R package that is only suggested, and needed here, is not installed |
 #' | `syfr_error_python` | Python, or a package it needs, is missing; or something unforeseen happened in Python |
 #'
 #' @name syfr_errors

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes the virtual environment VENV from the interpreter PYTHON and installs the Python packages of a level.
-# usage: VENV=.venv PYTHON=/usr/bin/python3 tools/setup-python.sh run|test|dev
+# usage: VENV=.venv PYTHON=/usr/bin/python3 tools/setup-python.sh run|test|slow|dev
 #
 # A stamp file per level remembers what was asked for and by which interpreter, so that a second run is instant.
 # shellcheck disable=SC2086 # the lists of packages and files are meant to be split into words
@@ -12,8 +12,9 @@ files="inst/python/requirements.txt inst/python/requirements-keras.txt"
 case "${1:-}" in
   run)  ;;
   test) files="$files tools/requirements-test.txt" ;;
+  slow) files="$files tools/requirements-test.txt tools/requirements-browser.txt" ;;
   dev)  files="$files tools/requirements-test.txt tools/requirements-dev.txt" ;;
-  *)    echo "usage: tools/setup-python.sh run|test|dev" >&2; exit 2 ;;
+  *)    echo "usage: tools/setup-python.sh run|test|slow|dev" >&2; exit 2 ;;
 esac
 
 # reticulate before 1.38 cannot hand NumPy 2 arrays to R.

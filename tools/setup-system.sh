@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what syfr takes from the distribution (R, R packages, Python) where it is missing.
-# usage: tools/setup-system.sh run|test|dev
+# usage: tools/setup-system.sh run|test|slow|dev
 #
 # Which R packages: the fields of DESCRIPTION that the level needs. Debian calls package Foo r-cran-foo.
 # shellcheck disable=SC2086 # the lists of packages and files are meant to be split into words
@@ -9,9 +9,9 @@ cd "$(dirname "$0")/.."
 
 case "${1:-}" in
   run)  fields="Imports" ;;
-  test) fields="Imports Suggests" ;;
+  test | slow) fields="Imports Suggests" ;;
   dev)  fields="Imports Suggests Config/Needs/dev" ;;
-  *)    echo "usage: tools/setup-system.sh run|test|dev" >&2; exit 2 ;;
+  *)    echo "usage: tools/setup-system.sh run|test|slow|dev" >&2; exit 2 ;;
 esac
 
 # The package names in one field of DESCRIPTION, without versions and without what R itself brings.
@@ -27,6 +27,10 @@ r_packages=$(for name in $fields; do field "$name"; done)
 # libpython3-dev brings the shared libpython that reticulate loads; qpdf, pandoc and tidy serve R CMD check.
 wanted="r-base-core python3 python3-venv libpython3-dev"
 [ "$1" = dev ] && wanted="$wanted qpdf pandoc tidy shellcheck"
+# The browser that the page of sy_draw() is tested in; other distributions have it by other names, or as a snap.
+if [ "$1" = slow ] && grep -qx 'ID=debian' /etc/os-release 2>/dev/null; then
+  wanted="$wanted chromium chromium-driver"
+fi
 for package in $r_packages; do
   wanted="$wanted r-cran-$(echo "$package" | tr '[:upper:]' '[:lower:]')"
 done

@@ -20,6 +20,7 @@ REQUIREMENT_FILES = {
     "dependencies": "inst/python/requirements.txt",
     "keras": "inst/python/requirements-keras.txt",
     "test": "tools/requirements-test.txt",
+    "browser": "tools/requirements-browser.txt",
     "dev": "tools/requirements-dev.txt",
 }
 
