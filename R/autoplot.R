@@ -33,6 +33,38 @@ autoplot.syfr_query <- function(object, which = c("cost", "input"), row = 1, ...
     ggplot2::theme(panel.spacing = ggplot2::unit(16, "pt"))
 }
 
+#' @rdname plot.syfr_trace
+#' @exportS3Method ggplot2::autoplot
+autoplot.syfr_trace <- function(object, ...) {
+  drawn <- drawn_trace(object, sys.call(-1))
+  places <- seq_along(drawn$layers)
+  kinds <- c("milliseconds", "kB sent")
+  times <- cbind(drawn$times, kind = factor(kinds[1], kinds))
+  sizes <- data.frame(kb = drawn$kb, place = places, kind = factor(kinds[2], kinds))
+  ggplot2::ggplot() +
+    ggplot2::geom_rect(
+      ggplot2::aes(
+        xmin = .data$began, xmax = .data$end, ymin = .data$top, ymax = .data$top + 0.22, fill = .data$worker
+      ),
+      data = times
+    ) +
+    ggplot2::geom_rect(
+      ggplot2::aes(xmin = 0, xmax = .data$kb, ymin = .data$place - 0.35, ymax = .data$place + 0.35),
+      data = sizes, fill = ink$grey
+    ) +
+    ggplot2::geom_text(
+      ggplot2::aes(.data$kb, .data$place, label = show_costs(.data$kb)),
+      data = sizes, hjust = -0.15, size = 3.2
+    ) +
+    ggplot2::facet_wrap("kind", scales = "free_x") +
+    ggplot2::scale_fill_manual(values = trace_colours) +
+    ggplot2::scale_x_continuous(expand = ggplot2::expansion(c(0, 0.15)), n.breaks = 5) +
+    ggplot2::scale_y_reverse(breaks = places, labels = drawn$layers) +
+    ggplot2::labs(x = NULL, y = NULL, fill = NULL, title = drawn$title) +
+    gg_theme() +
+    ggplot2::theme(legend.position = "bottom", panel.spacing = ggplot2::unit(16, "pt"))
+}
+
 #' @rdname syfr_prediction
 #' @exportS3Method ggplot2::autoplot
 autoplot.syfr_prediction <- function(object, row = 1, classes = NULL, most = 20, ...) {

@@ -72,7 +72,8 @@ print.syfr_query <- function(x, ...) {
 #'
 #' @description
 #' `which = "cost"` draws what a query costs layer by layer: the messages that the workers had to wait for, which make
-#' up the time over a network, and the bytes that they exchanged for one row, during the query and ahead of it.
+#' up the time over a network, and the bytes that they exchanged for one row, during the query and ahead of it. How long
+#' each layer took is for the owner to see, with [sy_trace()].
 #'
 #' `which = "input"` draws what the workers hold of an input: each of them alone, noise; any two of them together,
 #' the input itself, which is why the three must be run by people who do not put their data together; and the
@@ -110,9 +111,10 @@ cost_kinds <- c(
 )
 
 query_title <- function(x) {
-  rows <- if (x$rows == 1) "1 row" else sprintf("%g rows", x$rows)
-  sprintf("A query of %s, answered in %s ms", rows, signif(1000 * x$seconds, 3))
+  sprintf("A query of %s, answered in %s ms", count_rows(x$rows), signif(1000 * x$seconds, 3))
 }
+
+count_rows <- function(rows) if (rows == 1) "1 row" else sprintf("%g rows", rows)
 
 show_costs <- function(x) formatC(round(x, 1), digits = 5, format = "fg", width = 1)
 
