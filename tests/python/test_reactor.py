@@ -110,6 +110,25 @@ def test_the_loop_stays_awake_for_what_follows_and_only_then(monkeypatch: pytest
     there.close()
 
 
+def test_between_two_pieces_of_idle_work_every_connection_has_its_turn() -> None:
+    """Preprocessing ahead keeps no query waiting for longer than one piece of it."""
+    here, there = socket.socketpair()
+    told: list[int] = []
+
+    def idle() -> bool:
+        told.append(watcher.told)
+        if len(told) in (3, 6):
+            there.send(b"x")
+        return len(told) < 10
+
+    reactor = Reactor(idle)
+    watcher = Watcher(reactor, here)
+    run(reactor, 0.1)
+    assert told[:10] == [0, 0, 0, 1, 1, 1, 2, 2, 2, 2]
+    here.close()
+    there.close()
+
+
 def test_a_timer_set_by_a_timer_waits_for_the_connections() -> None:
     """Work that goes on by timers in small pieces keeps nobody waiting."""
     reactor = Reactor(lambda: False)

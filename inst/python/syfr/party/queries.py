@@ -255,16 +255,16 @@ class Queries:
             return
         if query.done and session.queries.pop(query.place.start, None) is query:
             self._early.pop((session.number, query.place.start), None)
-            self._load.end(session.client.name, query.place.rows)
-            query.end()
             session.model.serving.commit(query.claim)
-            session.model.tracing.end(query.trace)
-            self.counts.answered(time.monotonic() - query.began)
             if self._role is not DEALER:
                 clock = max(run.channel.clock for run in query.runs)
                 answer = np.concatenate([run.result for run in query.runs])
                 fields = query.place.fields(clock=clock, seal=seal(query.transcripts))
                 self._reply(session, Frame("answer", fields, [answer]))
+            self._load.end(session.client.name, query.place.rows)
+            query.end()
+            session.model.tracing.end(query.trace)
+            self.counts.answered(time.monotonic() - query.began)
             session.expect(query.place.rows)
 
     def fail(self, session: Session, query: Query, error: SyfrError, tell: bool = True) -> None:
