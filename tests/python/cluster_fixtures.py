@@ -10,6 +10,7 @@ import pytest
 import syfr as sy
 from fake_client import Calls, Workers, calls, client_of
 from fake_worker import FakeWorker, Respond, by_call, fake_workers
+from fault_cluster import Seen
 from syfr.face.client import Client
 from syfr.trust.credentials import Credentials, create_credentials
 from syfr.trust.identity import SERVERS
@@ -59,3 +60,12 @@ def _private_home(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("SYFR_HOME", raising=False)
     monkeypatch.setenv("R_USER_DATA_DIR", str(path))
     return path
+
+
+@pytest.fixture
+def seen(request: pytest.FixtureRequest) -> Iterator[Seen]:
+    """The record of a test of a fault, which is marked with the fault's name."""
+    mark = request.node.get_closest_marker("fault")
+    found = Seen(str(mark.args[0]))
+    yield found
+    found.write(request.node.name)

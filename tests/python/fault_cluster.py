@@ -50,6 +50,10 @@ class Hosts(Cluster):
         super().__post_init__()
         if self.relayed:
             self.relays = {pair: Relay(self.hosts[pair[1]]) for pair in PAIRS}
+        self.write_config()
+
+    def write_config(self) -> None:
+        """Write each worker's cluster file."""
         for name in SERVERS:
             known = dict(self.hosts)
             known.update({to: relay.address for (one, to), relay in self.relays.items() if one == name})
@@ -143,7 +147,7 @@ class Seen:
         """The fault happens now."""
         self.began = time.monotonic()
 
-    def error(self, what: Callable[[], object], *kinds: type[SyfrError], match: str = "") -> SyfrError:
+    def error(self, what: Callable[[], object], *kinds: type[SyfrError], match: str | None = None) -> SyfrError:
         """What is called fails with one of these errors; the user sees it."""
         with pytest.raises(kinds, match=match) as raised:
             what()
@@ -161,16 +165,9 @@ class Seen:
         """The workers serve again."""
         self.seconds = time.monotonic() - self.began
 
-
-@pytest.fixture
-def seen(request: pytest.FixtureRequest) -> Iterator[Seen]:
-    """The record of this test's fault, written where SYFR_FAULTS says, if anywhere."""
-    mark = request.node.get_closest_marker("fault")
-    assert mark is not None, "a test of a fault is marked with its name"
-    found = Seen(str(mark.args[0]))
-    yield found
-    directory = os.environ.get("SYFR_FAULTS")
-    if directory:
-        name = re.sub(r"[^\w-]+", "-", request.node.name)
-        record = {"fault": found.fault, "saw": found.saw, "lost": found.lost, "seconds": found.seconds}
-        (Path(directory) / f"{name}.json").write_text(json.dumps(record))
+    def write(self, name: str) -> None:
+        """Keep the record of the test of that name where SYFR_FAULTS says, if anywhere."""
+        directory = os.environ.get("SYFR_FAULTS")
+        if directory:
+            record = {"fault": self.fault, "saw": self.saw, "lost": self.lost, "seconds": self.seconds}
+            (Path(directory) / f"{re.sub(r'[^a-zA-Z0-9_]+', '-', name)}.json").write_text(json.dumps(record))

@@ -51,6 +51,7 @@ class Relay:
 
     def mend(self) -> None:
         """Let pass what was held, and what comes."""
+        self._stop_after = None
         self.held.clear()
 
     def cut_after(self, count: int) -> None:

@@ -159,8 +159,9 @@ class Cluster:
 
     def reserve(self, host: str = "127.0.0.1") -> dict[str, str]:
         """Addresses by worker, kept from others until the cluster stops."""
-        self.reserved = [Reserved(host) for _ in SERVERS]
-        return {name: reserved.address for name, reserved in zip(SERVERS, self.reserved, strict=True)}
+        fresh = [Reserved(host) for _ in SERVERS]
+        self.reserved += fresh
+        return {name: reserved.address for name, reserved in zip(SERVERS, fresh, strict=True)}
 
     def bundle(self, name: str) -> Bundle:
         """The credentials of a party."""
@@ -273,7 +274,7 @@ class Wire:
 
     def __init__(self, address: str, bundle: Bundle, limits: Limits = LIMITS) -> None:
         host, port = address.rsplit(":", 1)
-        sock = socket.create_connection((host, int(port)), timeout=DEADLINE)
+        sock = socket.create_connection((host.strip("[]"), int(port)), timeout=DEADLINE)
         self.connection = Connection(sock, bundle.client_context(), server_side=False)
         self.inbox: list[Frame] = []
         self._number = 0

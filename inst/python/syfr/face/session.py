@@ -48,6 +48,7 @@ class Pending:
         clock: message delays between workers until the answer.
         refused: whether server0 or server1 has said that it gives no part. An answer takes both parts, so nothing of
             it was released then, and its rows may be asked again, with other masks.
+        dealer_failed: what the dealer says went wrong; the other two say it too, a moment later.
     """
 
     start: int
@@ -58,6 +59,7 @@ class Pending:
     clock: int = 0
     error: SyfrError | None = None
     refused: bool = False
+    dealer_failed: SyfrError | None = None
 
     @property
     def done(self) -> bool:
@@ -171,8 +173,8 @@ class Session:
     def collecting(self, pending: Pending, deadline: float) -> Steps[NDArray[np.float64]]:
         """Wait for both parts of an answer and add them; raises what a worker says if the query failed.
 
-        When a connection is lost the others are heard for a moment more: what they say tells whether the query failed
-        before anything was released. The dealer's may be lost at no harm, once it has done its part.
+        When a connection is lost, or the dealer fails, the others are heard for a moment more: what they say tells
+        whether the query failed before anything was released. The dealer may be lost at no harm once its part is done.
         """
         lost: SyfrError | None = None
         try:
@@ -182,9 +184,11 @@ class Session:
                 yield Wait([remote for remote in self.remotes.values() if remote.open], deadline)
                 try:
                     self.refresh()
+                    failed = pending.dealer_failed
                 except SyfrError as error:
-                    if lost is None:
-                        lost, deadline = error, min(deadline, time.monotonic() + LAST_WORDS_SECONDS)
+                    failed = error
+                if lost is None and failed is not None:
+                    lost, deadline = failed, min(deadline, time.monotonic() + LAST_WORDS_SECONDS)
         finally:
             self._pending.pop(pending.start, None)
         if pending.error is not None:
@@ -211,9 +215,11 @@ class Session:
         pending = self._pending.get(start) if isinstance(start, int) else None
         if pending is None or meta.get("session") != self._number:
             return
-        if frame.kind == "failed":
+        if frame.kind == "failed" and role in ANSWERING:
             pending.error = pending.error or self.remotes[role].rebuilt(meta)
-            pending.refused = pending.refused or role in ANSWERING
+            pending.refused = True
+        elif frame.kind == "failed":
+            pending.dealer_failed = self.remotes[role].rebuilt(meta)
         elif frame.kind == "answer" and role in ANSWERING and role not in pending.parts:
             self._take_part(role, frame, pending)
 
