@@ -53,7 +53,8 @@ class Shares:
             raise ProtocolError("This model is being shared already. Share it under a number of its own.")
         try:
             self._store.keep(fields, frame.arrays)
-        except WorkerError:
+        except SyfrError as error:
+            log.warning("could not keep its share of the model '%s': %s", model.name, error)
             self._tell_given_up(model.number, f"{self._role.label} could not keep its part")
             raise
         waiting = self._waiting[model.number] = Waiting(model, done)
