@@ -188,8 +188,8 @@ format.syfr_client <- function(x, ...) {
   if (!is_alive(x$python)) return("<client, not connected>")
   info <- x$python$model_info
   known <- bundle("syfr.face.describe")$facts(x$python$program)
-  known$rows <- info$input_shape[[1]]
-  c(sprintf("<client, connected to model '%s'>", info$name), aligned(model_facts(known)))
+  facts <- model_facts(known, unlist(info$input_shape)[1])
+  c(sprintf("<client, connected to model '%s'>", info$name), aligned(facts))
 }
 
 #' @export

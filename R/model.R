@@ -24,8 +24,9 @@
 #' | `"label"` | the number of the winning class, counted from 1, and nothing else |
 #' | `"top_k"` | the numbers of the `k` best classes, best first |
 #'
-#' Labels are found by the workers on shares: nobody sees the logits. `sy_serve(per_client =)` limits how many answers
-#' a client gets.
+#' Labels are found by the workers on shares: nobody sees the logits. A client then connects to the shape of its
+#' answers, `c(1, 1)` for a label and `c(1, k)` for several. `sy_serve(per_client =)` limits how many answers a client
+#' gets.
 #'
 #' @param model A Keras model, from R's keras or keras3 packages, from Python's keras by way of reticulate, or the
 #'   path of a model saved as `.keras`, `.h5` or `.hdf5`.

@@ -120,11 +120,10 @@ summary.syfr_client <- function(object, ...) {
   describe <- bundle("syfr.face.describe")
   info <- object$python$model_info
   known <- describe$facts(object$python$program)
-  known$rows <- info$input_shape[[1]]
   own <- call_python(call, object$python$bundle)
   new_summary(
     sprintf("client, connected to model '%s'", info$name),
-    c(model_facts(known), `TLS identity` = describe_identity(own)),
+    c(model_facts(known, unlist(info$input_shape)[1]), `TLS identity` = describe_identity(own)),
     name = info$name, layers = layer_table(describe$layers(object$python$program))
   )
 }
@@ -135,22 +134,25 @@ describe_identity <- function(credentials) {
   sprintf("%s of cluster %s, until %s", known$name, known$cluster, until)
 }
 
-# What can be said of a model without asking anybody.
-model_facts <- function(known) {
-  rows <- if (is.null(known$rows)) "n" else known$rows
-  shape <- function(sizes) paste(c(rows, unlist(sizes)), collapse = " x ")
-  head <- c(
-    linear = "what the last layer gives (logits)", softmax = "probabilities", sigmoid = "probabilities",
-    label = "labels, counted from 1"
-  )
+# What can be said of a model without asking anybody; `rows` are those of a request, if they are known.
+model_facts <- function(known, rows = known$rows) {
+  rows <- if (is.null(rows)) "n" else rows
+  shapes <- function(parts) toString(vapply(parts, function(part) paste(c(rows, unlist(part)), collapse = " x "), ""))
   ends <- format(unlist(known$input_range), digits = 3, trim = TRUE)
+  held <- if (known$untrusted_clients) ", held to it by the workers" else ""
   c(
-    shapes = sprintf("%s -> %s", shape(known$input_shape), shape(known$output_shape)),
-    inputs = sprintf(
-      "from %s to %s%s", ends[1], ends[2], if (known$untrusted_clients) ", held to it by the workers" else ""
-    ),
-    output = head[[known$head]],
+    shapes = sprintf("%s -> %s", shapes(known$inputs), shapes(known$outputs)),
+    inputs = sprintf("from %s to %s%s", ends[1], ends[2], held),
+    output = toString(unique(describe_head(unlist(known$heads), known$digits))),
     ranges = if (isFALSE(known$proven)) "not proven, but found with the owner's calibration data",
     precision = sprintf("fixed point, %d bits after the point of %d", known$fraction_bits, known$value_bits)
   )
+}
+
+describe_head <- function(heads, digits) {
+  words <- c(
+    linear = sprintf("what the last layer gives, with %d bits after the point", digits),
+    softmax = "probabilities", sigmoid = "probabilities", label = "labels alone, counted from 1"
+  )
+  unname(words[heads])
 }

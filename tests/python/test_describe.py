@@ -7,7 +7,7 @@ import pytest
 from fake_client import PROGRAM, Workers, X, connected, described
 from fake_worker import reply
 from syfr.errors import NotConnectedError
-from syfr.face.describe import held, layers, total
+from syfr.face.describe import facts, held, layers, total
 from syfr.party.preprocessing import program_cost
 from syfr.program import Program
 from syfr.steps import Linear, Ranks, Reshape
@@ -34,6 +34,14 @@ def test_the_layers_add_up_to_the_program(untrusted: bool) -> None:
     assert (first["operation"], first["output"]) == ("dense, relu", [5])
     assert (first["weights"], first["products"]) == (4 * 5 + 5, 4 * 5)
     assert all(isinstance(row["products"], float) for row in table)
+
+
+def test_the_facts_of_a_model() -> None:
+    told = facts(Program((2, 2), STEPS, rows=3, digits=10))
+    assert told["inputs"] == [[2, 2]]
+    assert told["outputs"] == [[3]]
+    assert told["heads"] == ["linear"]
+    assert (told["rows"], told["digits"], told["proven"]) == (3, 10, True)
 
 
 def test_steps_that_cost_nothing_are_left_out_and_others_are_named() -> None:

@@ -146,3 +146,75 @@ test_that("what goes wrong when a saved model is loaded is printed, also by Rscr
   expect_match(said, "Python raised", all = FALSE)
   expect_no_match(said, "TensorFlow|oneDNN|cuda")
 })
+
+test_that("clients get what the owner lets them have: labels, the best labels, names, few digits", {
+  skip_without_keras()
+  local_deadline(300)
+  cluster <- test_cluster()
+  digits <- sample_digits()
+  x <- digits$x[1:3, , , ]
+  serve <- function(shape, ...) {
+    sy_share(bundled_model(), cluster, name = "limited", ...) |> sy_serve(block = FALSE)
+    sy_client() |> client_connect_to_model(c(1, 28, 28, 1), shape, cluster, model = "limited")
+  }
+  client <- serve(c(1, 1), output = "label", classes = 0:9)
+  expect_identical(as.array(client_query_model(client, x)), array(digits$y[1:3] + 1L, c(3, 1)))
+  expect_identical(as.data.frame(client_query_model(client, x))$label, as.character(digits$y[1:3]))
+  expect_identical(as.character(predict(client, x, type = "class")), as.character(digits$y[1:3]))
+  expect_error(predict(client, x, type = "prob"), "labels only", class = "syfr_error_type")
+  expect_output(print(client), "labels alone, counted from 1")
+
+  client <- serve(c(1, 3), output = "top_k", k = 3)
+  best <- client_query_model(client, x)
+  expect_identical(dim(best), c(3L, 3L))
+  expect_identical(best[, 1], digits$y[1:3] + 1L)
+  expect_identical(lengths(apply(best, 1, unique, simplify = FALSE)), rep(3L, 3))
+
+  client <- serve(c(1, 10), classes = 0:9, digits = 2, precision = 12)
+  logits <- client_query_model(client, x)
+  expect_identical(colnames(logits), as.character(0:9))
+  expect_identical(logits * 4, round(logits * 4))
+  expect_output(print(client), "12 bits after the point")
+})
+
+test_that("a model of several inputs and outputs takes and gives lists", {
+  skip_without_keras()
+  local_deadline(300)
+  keras <- reticulate::import("keras")
+  a <- keras$Input(shape = list(4L), name = "a")
+  b <- keras$Input(shape = list(3L), name = "b")
+  both <- keras$layers$Dense(5L, activation = "relu")(keras$layers$concatenate(list(a, b)))
+  ends <- list(keras$layers$Dense(2L, activation = "softmax")(both), keras$layers$Dense(1L)(both))
+  model <- keras$Model(inputs = list(a, b), outputs = ends, name = "both")
+  cluster <- test_cluster()
+  shared <- sy_share(model, cluster)
+  expect_output(print(shared), "n x 4, n x 3 -> n x 2, n x 1")
+  sy_serve(shared, block = FALSE)
+  client <- sy_client() |>
+    client_connect_to_model(list(c(1, 4), c(1, 3)), list(c(1, 2), c(1, 1)), cluster)
+  x <- list(a = matrix(runif(8), 2), b = matrix(runif(6), 2))
+  plain <- model$predict(unname(x), verbose = 0L)
+  for (given in list(x, unname(x))) {
+    answer <- client_query_model(client, given)
+    expect_equal(lapply(answer, as.matrix), plain, tolerance = 0.01)
+  }
+  expect_error(client_query_model(client, x$a), class = "syfr_error_type")
+  expect_error(predict(client, x, type = "class"), "several outputs", class = "syfr_error_shape")
+  sy_stop(shared)
+})
+
+test_that("ranges that cannot be proven are the owner's decision", {
+  skip_without_keras()
+  local_deadline(300)
+  keras <- reticulate::import("keras")
+  one <- function(...) keras$layers$Dense(..., kernel_initializer = keras$initializers$Constant(100))
+  steep <- keras$Sequential(list(keras$Input(shape = list(200L)), one(1L)), name = "steep")
+  few <- matrix(0, 3, 200)
+  few[, 1] <- c(0, 0.5, 1)
+  cluster <- test_cluster()
+  expect_error(sy_share(steep, cluster), "calibrate", class = "syfr_error_range_check")
+  expect_error(sy_share(steep, cluster, calibrate = few), class = "syfr_error")
+  shared <- sy_share(steep, cluster, calibrate = few, allow_unproven = TRUE)
+  expect_output(print(shared), "ranges +not proven")
+  sy_stop(shared)
+})

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from syfr.face.client import Client, Floats
+from syfr.face.results import input_shapes, output_shapes
 from syfr.party.preprocessing import program_cost, step_cost
-from syfr.program import Program
+from syfr.program import Part, Program
 from syfr.protocol import lift
 from syfr.protocol.cost import Cost
 from syfr.protocol.sharing import low_bits
@@ -98,17 +99,18 @@ def _fraction(words: Words, program: Program) -> Floats:
 
 def facts(program: Program) -> dict[str, Any]:
     """What everybody may know of a model, besides its layers."""
+    outputs = program.outputs or (Part("", program.output_shape, program.head),)
     return {
-        "input_shape": list(program.input_shape),
-        "output_shape": list(program.output_shape),
+        "inputs": [list(shape) for shape in input_shapes(program)],
+        "outputs": [list(shape) for shape in output_shapes(program)],
+        "heads": [part.head for part in outputs],
         "rows": program.rows,
-        "head": program.head,
+        "digits": program.output_digits,
         "fraction_bits": program.precision.fraction_bits,
         "value_bits": program.precision.value_bits,
         "input_range": list(program.input_range),
         "untrusted_clients": program.untrusted_clients,
         "proven": program.proven,
-        "heads": [part.head for part in program.outputs],
     }
 
 
