@@ -1,0 +1,109 @@
+"""Runs models through three parties in memory and compares with Keras; what that took, and the table of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+
+import numpy as np
+from keras_models import GENERATIONS
+from layer_cases import CASES, Case, Floats, Shape, by_row, rows
+from numpy.typing import NDArray
+from syfr.importing.bounds import check_ranges
+from syfr.importing.keras_import import Imported, import_model
+from syfr.importing.keras_layers import KerasObject
+from syfr.party.memory import MemoryCluster
+from syfr.program import Part, Program
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a query took.
+
+    Attributes:
+        error: the largest difference from Keras.
+        delays: message delays between the workers.
+        online, preprocessing: bytes between the workers, for the batch.
+    """
+
+    error: float
+    delays: int
+    online: int
+    preprocessing: int
+
+
+def measure(imported: Imported, model: KerasObject, batches: Sequence[NDArray[np.float32]]) -> Measured:
+    """Ask three parties in memory, and Keras."""
+    program = imported.program
+    check_ranges(program, imported.weights)
+    kernels = {number: weights.kernel for number, weights in imported.weights.items()}
+    cluster = MemoryCluster(program, kernels, {number: weights.bias for number, weights in imported.weights.items()})
+    dealt = cluster.prepare(len(batches[0]))
+    answer = cluster.query(by_row(batches))
+    expected = model(list(batches) if len(batches) > 1 else batches[0], training=False)
+    wanted = np.asarray(expected, np.float64)
+    found = model_output(program, answer.values)
+    if found.shape != wanted.shape:
+        raise AssertionError(f"the answer has the shape {found.shape}, Keras's has {wanted.shape}")
+    online = sum(array.nbytes for sent in answer.messages for array in sent.arrays)
+    return Measured(float(np.max(np.abs(found - wanted))), answer.delays, online, sum(array.nbytes for array in dealt))
+
+
+def model_output(program: Program, opened: Floats) -> Floats:
+    """What the client makes of the opened output, of a model with one."""
+    part = program.outputs[0] if program.outputs else Part("", program.output_shape, program.head)
+    logits = opened.reshape(len(opened), *part.shape)
+    if part.head == "softmax":
+        powers = np.exp(logits - logits.max(-1, keepdims=True))
+        return np.asarray(powers / powers.sum(-1, keepdims=True))
+    return 1.0 / (1.0 + np.exp(-logits)) if part.head == "sigmoid" else logits
+
+
+def input_unit(program: Program) -> float:
+    """Inputs that are multiples of this are encoded exactly."""
+    return 2.0**-program.precision.fraction_bits / program.input_scale
+
+
+@lru_cache(maxsize=1)
+def _imported(case: Case, generation: str, shape: Shape) -> tuple[Imported, KerasObject]:
+    model = case.model(GENERATIONS[generation], shape)
+    return import_model(model, input_range=(-case.largest, case.largest)), model
+
+
+@cache
+def measured(case: Case, generation: str, shape: Shape, count: int) -> Measured:
+    """What a batch of ``count`` rows through a layer took; asked once in a run of the tests."""
+    imported, model = _imported(case, generation, shape)
+    return measure(imported, model, rows(case, shape, count, input_unit(imported.program)))
+
+
+# ---- the table ----
+
+COLUMNS = ("layer", "arguments", "input", "delays", "online_bytes", "preprocessing_bytes", "worst_error")
+BATCHES = (1, 3, 17)
+
+
+def line(case: Case) -> list[str]:
+    """What the table says of a case: delays and bytes for one row, the worst error of all batches, rounded up."""
+    shape = case.shapes[0]
+    found = [measured(case, case.generations[-1], shape, count) for count in BATCHES]
+    worst = max(each.error for each in found)
+    one = found[0]
+    shown = " x ".join(map(str, shape)) if case.tensors == 1 else f"{case.tensors} of {' x '.join(map(str, shape))}"
+    numbers = (one.delays, one.online, one.preprocessing, f"{rounded_up(worst):.12g}")
+    return [case.layer, case.arguments, shown, *map(str, numbers)]
+
+
+def rounded_up(error: float) -> float:
+    """To one digit, with some room: shares are random, and so is the last bit of every result."""
+    if error == 0.0:
+        return 0.0
+    digit = 10.0 ** math.floor(math.log10(error * 1.05))
+    return math.ceil(error * 1.05 / digit) * digit
+
+
+def table() -> list[list[str]]:
+    """All lines, the names of the columns first."""
+    return [list(COLUMNS), *(line(case) for case in CASES)]

@@ -1,0 +1,65 @@
+"""Every supported layer, through three parties in memory, gives what Keras gives; the table says what that takes."""
+
+from __future__ import annotations
+
+import csv
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from keras_models import GENERATIONS
+from layer_cases import CASES, CURVES, Case, rows
+from layer_runs import BATCHES, input_unit, measure, measured, table
+from syfr.importing.keras_import import import_model
+
+
+def check(case: Case, generation: str, shape: tuple[int, ...], batches: tuple[int, ...]) -> None:
+    """Import a model of the layer, and compare on batches of several sizes."""
+    for count in batches:
+        found = measured(case, generation, shape, count)
+        assert found.error < case.tolerance, f"{case.name} on {shape}, {count} rows"
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_layer_gives_what_keras_gives(case: Case) -> None:
+    newest = case.generations[-1]
+    check(case, newest, case.shapes[0], BATCHES)
+    for shape in case.shapes[1:]:
+        check(case, newest, shape, (3,))
+    for generation in case.generations[:-1]:
+        check(case, generation, case.shapes[0], (5,))
+
+
+def test_names_of_cases_are_their_own() -> None:
+    assert len({case.name for case in CASES}) == len(CASES)
+
+
+@pytest.mark.parametrize("case", CURVES, ids=lambda case: case.name)
+def test_an_approximation_keeps_its_error_over_the_whole_range(case: Case) -> None:
+    check(replace(case, largest=3_800.0), case.generations[-1], (60,), (17,))
+
+
+@pytest.mark.parametrize("case", CURVES, ids=lambda case: case.name)
+def test_an_approximation_does_not_diverge_outside_the_declared_range(case: Case) -> None:
+    model = case.model(GENERATIONS[case.generations[-1]], (60,))
+    imported = import_model(model, input_range=(-1.0, 1.0))
+    for largest in (30.0, 3_800.0):
+        far = rows(replace(case, largest=largest), (60,), 5, input_unit(imported.program))
+        assert measure(imported, model, far).error < case.tolerance
+
+
+@pytest.mark.timeout(300)
+def test_the_committed_table_of_layers_is_this_one(root: Path) -> None:
+    """``make layer-table`` writes it anew. Errors are random in their last bit, so the table's are an upper bound."""
+    path = root / "inst" / "extdata" / "layers.csv"
+    found = table()
+    if os.environ.get("SYFR_LAYER_TABLE") == "write":
+        with path.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(found)
+    with path.open(encoding="utf-8", newline="") as file:
+        committed = list(csv.reader(file))
+    assert [row[:-1] for row in committed] == [row[:-1] for row in found], "run make layer-table"
+    for row, case in zip(committed[1:], CASES, strict=True):
+        worst = max(measured(case, case.generations[-1], case.shapes[0], count).error for count in BATCHES)
+        assert worst <= float(row[-1]) <= 4 * worst, f"{case.name}: run make layer-table"
