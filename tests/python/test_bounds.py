@@ -12,7 +12,7 @@ from syfr.importing.bounds import check_ranges, limit
 from syfr.importing.operations import Weights
 from syfr.program import Program
 from syfr.ring.fixedpoint import Precision
-from syfr.steps import Geometry, Linear, Reshape, Shape, Step
+from syfr.steps import Combine, Geometry, Linear, Reshape, Shape, Signs, Step, Take
 
 
 def dense(kernel: list[list[float]], bias: list[float], layer: str = "dense", **of_program: object) -> tuple:  # type: ignore[type-arg]
@@ -152,3 +152,26 @@ def test_the_bound_of_a_convolution_is_the_worst_input(groups: int) -> None:
     bias = np.rint(weights[0].bias * 2**28) / 2**28
     assert bound.high == pytest.approx((middle + bias + reach).max(), rel=1e-12)
     assert bound.low == pytest.approx((middle + bias - reach).min(), rel=1e-12)
+
+
+@pytest.mark.parametrize(("sign", "swapped"), [(1, False), (1, True), (-1, False), (-1, True)])
+def test_a_maximum_and_a_minimum_are_bounded_by_what_they_choose_from(sign: int, swapped: bool) -> None:
+    """b + relu(a - b) and b - relu(b - a): without more thought, b and the difference could both be large."""
+    first, second = (Take("take", 1, (1,), 0, (place,)) for place in (0, 1))
+    terms = ((5, sign), (3, 1))
+    sources, factors = zip(*(reversed(terms) if swapped else terms), strict=True)
+    steps = (
+        first,
+        second,
+        Combine("difference", (2, 3), (1,), (sign, -sign)),
+        Signs("relu", 4, (1,), (0,), (1,)),
+        Combine("extreme", sources, (1,), factors),
+        Combine("output", (6,), (1,), (1,), then="output"),
+    )
+    program = Program((2,), (Linear("dense", 0, (2, 2), (2,), (2,), "truncate"), *steps), input_range=(0.0, 1.0))
+    program.check()
+    weights = {0: Weights(np.diag([1.0, -3.0] if sign == 1 else [-3.0, 1.0]), np.zeros(2))}
+    last = check_ranges(program, weights)[-1]
+    unit = 2.0**-14
+    low, high = (0.0, 1.0) if sign == 1 else (-3.0, 0.0)
+    assert (last.low, last.high) == pytest.approx((low, high), abs=2 * unit)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 
@@ -61,7 +62,7 @@ def check_ranges(program: Program, weights: Mapping[int, Weights]) -> list[Bound
     values: list[Interval] = [_input(program)]
     for number, step in enumerate(program.steps):
         sources = [values[source] for source in step.sources]
-        interval = _given(program, step, weights.get(number), sources)
+        interval = _extreme(program, number, values) or _given(program, step, weights.get(number), sources)
         for bound in limits(program, number, sources, interval):
             if not bound.fits:
                 raise RangeCheckError(_message(bound, program))
@@ -145,6 +146,32 @@ def _given(program: Program, step: Step, weights: Weights | None, sources: Seque
         smallest, largest = np.where(factors < 0, high, low), np.where(factors < 0, low, high)
         return moved(step, [smallest]), moved(step, [largest])
     return moved(step, [each for each, _ in sources]), moved(step, [each for _, each in sources])
+
+
+def _extreme(program: Program, number: int, values: Sequence[Interval]) -> Interval | None:
+    """Of a step that makes b + relu(a - b) = max(a, b), or b - relu(b - a) = min(a, b): bounded as a and b are."""
+    step = program.steps[number]
+    if not isinstance(step, Combine) or len(step.sources) != 2 or step.constant or step.scale_bits:
+        return None
+    for excess, sign, other, one in ((*pair, *rest) for pair, rest in permutations(_terms(step))):
+        relu = program.steps[excess - 1] if excess else None
+        if one != 1 or not isinstance(relu, Signs) or not relu.source:
+            continue
+        if relu != Signs(relu.layer, relu.source, relu.output_shape, (0,), (1,)):
+            continue
+        difference = program.steps[relu.source - 1]
+        if not isinstance(difference, Combine) or difference.constant or difference.scale_bits:
+            continue
+        terms = dict(_terms(difference))
+        if sorted(terms.values()) == [-1, 1] and terms.get(other) == -sign:
+            (low, high), (least, most) = (values[source] for source in terms)
+            pick = np.maximum if sign == 1 else np.minimum
+            return pick(low, least), pick(high, most)
+    return None
+
+
+def _terms(step: Combine) -> list[tuple[int, int]]:
+    return list(zip(step.sources, step.factors, strict=True))
 
 
 def _lines(step: Signs, unit: float, low: Floats, high: Floats) -> Interval:
