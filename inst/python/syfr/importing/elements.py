@@ -37,6 +37,11 @@ class Bend:
         """Whether a positive factor may as well be applied behind it."""
         return self.knots == (0.0,) and self.constant == 0.0
 
+    @property
+    def whole(self) -> bool:
+        """Whether all slopes are whole numbers, so that nothing is rounded."""
+        return all(float(number).is_integer() for number in (self.slope, *self.factors))
+
 
 @dataclass(frozen=True)
 class Jump:

@@ -26,8 +26,7 @@ def signs(operation: Relu | Bend | Jump | Curved, source: int, shape: Shape, pre
         found = curve(operation.name, fraction_bits=precision.fraction_bits, **dict(operation.parameters))
         numbers = found.knots, found.factors, found.slope, found.constant, found.scale_bits
         return Signs(operation.layer, source, shape, *numbers)
-    whole = all(float(number).is_integer() for number in (operation.slope, *operation.factors))
-    bits = 0 if whole else SCALE_BITS
+    bits = 0 if operation.whole else SCALE_BITS
     slopes = list(accumulate(operation.factors, initial=operation.slope))
     return _step(operation.layer, source, shape, operation.knots, slopes, operation.constant, bits, precision)
 

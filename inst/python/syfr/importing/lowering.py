@@ -199,7 +199,8 @@ class _Lowering:
             return _Value(self._emit(Product(layer, left, right, shape, group.then)), False)
         if not isinstance(first, Sum):
             raise TypeError("a group begins with a linear layer, a sum or a product")
-        numbers, scaled = self._together(sources, first.constant == 0.0 and group.then != "output")
+        keeps = first.constant == 0.0 and group.then != "output" and (first.whole or not self.coarse)
+        numbers, scaled = self._together(sources, keeps)
         bits = 0 if first.whole else SCALE_BITS
         factors = tuple(round(factor * 2.0**bits) for factor in first.factors)
         constant = round(first.constant * 2.0 ** (bits + self.precision.fraction_bits))
@@ -238,7 +239,7 @@ class _Lowering:
             numbers, scaled = self._together(node.sources, True)
             return _Value(self._emit(Concatenate(operation.layer, numbers, shape, operation.axis)), scaled)
         if isinstance(operation, (Relu, Bend, Jump, Curved)):
-            passes = isinstance(operation, Relu) or (isinstance(operation, Bend) and operation.homogeneous)
+            passes = isinstance(operation, Relu) or (isinstance(operation, Bend) and self._passes(operation))
             read = self.values[source] if passes else _Value(self._plain(source), False)
             step = signs(operation, read.number, shape, self.precision)
             return _Value(self._emit(step), read.scaled)
@@ -256,6 +257,15 @@ class _Lowering:
         self._emit(Combine(layer, (self._plain(value),), self.shapes[value], (1,), then="output"))
 
     # ---- the scale of the input ----
+
+    @property
+    def coarse(self) -> bool:
+        """Whether a scaled value has fewer digits than a plain one: it must not be rounded."""
+        return self.input_scale < 1.0
+
+    def _passes(self, operation: Bend) -> bool:
+        """Whether a scaled value may stay so."""
+        return operation.homogeneous and (operation.whole or not self.coarse)
 
     def _together(self, sources: tuple[int, ...], may_scale: bool) -> tuple[tuple[int, ...], bool]:
         """The numbers of several values, all of them scaled or none."""
