@@ -27,8 +27,8 @@ package_files := $(shell find DESCRIPTION NAMESPACE R man inst vignettes -not -p
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup setup-run setup-test setup-slow setup-dev setup-bench install demo test test-r test-python \
-  test-slow test-slow-r test-slow-python check coverage lint lint-python lint-types lint-r lint-shell docs test-fresh \
-  bench bench-peers clean
+  test-slow test-slow-r test-slow-python layer-table check coverage lint lint-python lint-types lint-r lint-shell docs \
+  test-fresh bench bench-peers clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -56,6 +56,9 @@ test-slow-r: setup-slow install
 	@SYFR_SLOW_TESTS=true Rscript tools/run-testthat.R
 test-slow-python: setup-slow install
 	@$(python) -m pytest -m slow
+
+layer-table: setup-test ## measure every layer anew and write inst/extdata/layers.csv
+	@SYFR_LAYER_TABLE=write $(python) -m pytest -q tests/python/test_layers.py
 
 check: setup-dev ## build the R package and run R CMD check --as-cran on it
 	@tools/build.sh

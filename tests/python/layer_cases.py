@@ -91,7 +91,6 @@ def by_row(batches: Sequence[NDArray[np.float32]]) -> Floats:
 
 
 KERAS3 = ("keras3",)
-KERAS2 = ("keras2",)
 
 
 def _case(layer: str, arguments: str, make: Callable[[Any], KerasObject], *shapes: Shape, **more: Any) -> Case:
@@ -187,7 +186,6 @@ BENDING = [
     _case("Activation", "'leaky_relu'", lambda k: k.Activation("leaky_relu"), IMAGE, generations=KERAS3),
     _case("Activation", "'hard_sigmoid'", lambda k: k.Activation("hard_sigmoid"), IMAGE),
     _case("Activation", "'hard_tanh'", lambda k: k.Activation("hard_tanh"), IMAGE, generations=KERAS3),
-    _case("Activation", "'hard_silu'", lambda k: k.Activation("hard_silu"), IMAGE, generations=KERAS3),
     _case("Activation", "'linear'", lambda k: k.Activation("linear"), IMAGE),
     _case("Softmax", "at the end", lambda k: k.Softmax(), (7,), largest=8.0),
     _case("Activation", "'sigmoid' at the end", lambda k: k.Activation("sigmoid"), (7,)),
@@ -200,7 +198,7 @@ def _smooth(name: str, generations: tuple[str, ...] = tuple(GENERATIONS)) -> Cas
 
 CURVES = [
     *[_smooth(name) for name in ("sigmoid", "tanh", "softplus", "softsign", "elu", "selu", "gelu", "silu")],
-    *[_smooth(name, KERAS3) for name in ("mish", "log_sigmoid", "celu")],
+    *[_smooth(name, KERAS3) for name in ("hard_silu", "mish", "log_sigmoid", "celu")],
     _case("ELU", "alpha", lambda k: k.ELU(0.5), IMAGE),
 ]
 CURVES = [Case(**{**vars(case), "approximate": True}) for case in CURVES]

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 
 import numpy as np
-from keras_models import GENERATIONS
-from layer_cases import CASES, Case, Floats, Shape, by_row, rows
+from keras_models import GENERATIONS, answers, leaves
+from layer_cases import CASES, Case, Shape, by_row, rows
 from numpy.typing import NDArray
 from syfr.importing.bounds import check_ranges
 from syfr.importing.keras_import import Imported, import_model
 from syfr.importing.keras_layers import KerasObject
 from syfr.party.memory import MemoryCluster
-from syfr.program import Part, Program
+from syfr.program import Program
 
 
 @dataclass(frozen=True)
@@ -42,23 +42,13 @@ def measure(imported: Imported, model: KerasObject, batches: Sequence[NDArray[np
     cluster = MemoryCluster(program, kernels, {number: weights.bias for number, weights in imported.weights.items()})
     dealt = cluster.prepare(len(batches[0]))
     answer = cluster.query(by_row(batches))
-    expected = model(list(batches) if len(batches) > 1 else batches[0], training=False)
-    wanted = np.asarray(expected, np.float64)
-    found = model_output(program, answer.values)
-    if found.shape != wanted.shape:
-        raise AssertionError(f"the answer has the shape {found.shape}, Keras's has {wanted.shape}")
+    expected = leaves(model(list(batches) if len(batches) > 1 else batches[0], training=False))
+    found = answers(program, answer.values)
+    if [each.shape for each in found] != [each.shape for each in expected]:
+        raise AssertionError("the answer has another shape than Keras's")
+    error = max(float(np.max(np.abs(ours - theirs))) for ours, theirs in zip(found, expected, strict=True))
     online = sum(array.nbytes for sent in answer.messages for array in sent.arrays)
-    return Measured(float(np.max(np.abs(found - wanted))), answer.delays, online, sum(array.nbytes for array in dealt))
-
-
-def model_output(program: Program, opened: Floats) -> Floats:
-    """What the client makes of the opened output, of a model with one."""
-    part = program.outputs[0] if program.outputs else Part("", program.output_shape, program.head)
-    logits = opened.reshape(len(opened), *part.shape)
-    if part.head == "softmax":
-        powers = np.exp(logits - logits.max(-1, keepdims=True))
-        return np.asarray(powers / powers.sum(-1, keepdims=True))
-    return 1.0 / (1.0 + np.exp(-logits)) if part.head == "sigmoid" else logits
+    return Measured(error, answer.delays, online, sum(array.nbytes for array in dealt))
 
 
 def input_unit(program: Program) -> float:
@@ -92,16 +82,16 @@ def line(case: Case) -> list[str]:
     worst = max(each.error for each in found)
     one = found[0]
     shown = " x ".join(map(str, shape)) if case.tensors == 1 else f"{case.tensors} of {' x '.join(map(str, shape))}"
-    numbers = (one.delays, one.online, one.preprocessing, f"{rounded_up(worst):.12g}")
+    numbers = (one.delays, one.online, one.preprocessing, f"{rounded_up(worst, case.tolerance):.12g}")
     return [case.layer, case.arguments, shown, *map(str, numbers)]
 
 
-def rounded_up(error: float) -> float:
+def rounded_up(error: float, most: float) -> float:
     """To one digit, with some room: shares are random, and so is the last bit of every result."""
     if error == 0.0:
         return 0.0
-    digit = 10.0 ** math.floor(math.log10(error * 1.05))
-    return math.ceil(error * 1.05 / digit) * digit
+    digit = 10.0 ** math.floor(math.log10(error * 1.4))
+    return min(math.ceil(error * 1.4 / digit) * digit, most)
 
 
 def table() -> list[list[str]]:

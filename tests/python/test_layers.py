@@ -62,4 +62,4 @@ def test_the_committed_table_of_layers_is_this_one(root: Path) -> None:
     assert [row[:-1] for row in committed] == [row[:-1] for row in found], "run make layer-table"
     for row, case in zip(committed[1:], CASES, strict=True):
         worst = max(measured(case, case.generations[-1], case.shapes[0], count).error for count in BATCHES)
-        assert worst <= float(row[-1]) <= 4 * worst, f"{case.name}: run make layer-table"
+        assert worst <= float(row[-1]) <= 6 * worst, f"{case.name}: run make layer-table"
