@@ -162,7 +162,7 @@ def three_parties_agree(model: KerasObject, low: float, rows: int) -> None:
 CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @settings(CALM, max_examples=40)
 @given(data=st.data())
 def test_a_random_graph_computes_what_keras_does(data: st.DataObject) -> None:
