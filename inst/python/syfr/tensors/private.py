@@ -17,9 +17,10 @@ from syfr.errors import InputTypeError, RangeCheckError, ShapeError
 from syfr.face.arguments import count_argument, seconds_argument
 from syfr.face.cluster import TFECluster
 from syfr.face.owner import SharedModel, shared_model
-from syfr.face.tasks import Emit, Steps, Task
+from syfr.face.tasks import Steps, Task
 from syfr.party.tensors import REVEALS
-from syfr.tensors import operations
+from syfr.tensors import functions, operations, ordering
+from syfr.tensors.explain import explained
 from syfr.tensors.expression import LARGEST, PRECISION, Compiled, Node, compile_nodes
 from syfr.tensors.models import apply_model
 from syfr.tensors.places import Floats, InProcess, Place, Workers
@@ -91,16 +92,17 @@ class PlainTensor:
             raise InputTypeError(f"reveal = '{reveal}' is unknown. Use {' or '.join(REVEALS)}.")
         rows, seconds = count_argument(min_rows, "min_rows"), seconds_argument(timeout)
         place = place_of(workers, crypto_provider)
+        return Task(lambda _: self.share_steps(place, time.monotonic() + seconds, reveal, rows))
 
-        def work(_: Emit) -> Steps[PrivateTensor]:
-            deadline = time.monotonic() + seconds
-            handle = yield from place.share(PRECISION.encode(self.values), reveal, rows, deadline)
-            node = operations.input_node("tensor", self.values.shape, self.range)
-            _handles[node] = handle
-            weakref.finalize(node, place.forget, handle).atexit = False
-            return PrivateTensor(node, place)
-
-        return Task(work)
+    def share_steps(
+        self, place: Place, deadline: float, reveal: str = "owner", min_rows: int = 1, name: str = "tensor"
+    ) -> Steps[PrivateTensor]:
+        """The work of :meth:`sharing`."""
+        handle = yield from place.share(PRECISION.encode(self.values), reveal, min_rows, deadline)
+        node = operations.input_node(name, self.values.shape, self.range)
+        _handles[node] = handle
+        weakref.finalize(node, place.forget, handle).atexit = False
+        return PrivateTensor(node, place)
 
 
 DECIMAL_DIGITS = 4
@@ -203,18 +205,26 @@ class PrivateTensor:
             RefusedError: somebody whose data it is made of has not agreed.
         """
         seconds = seconds_argument(timeout)
+        return Task(lambda _: self.get_steps(time.monotonic() + seconds))
 
-        def work(_: Emit) -> Steps[Opened]:
-            compiled = self.compiled()
-            handles = [_handles[node] for node in compiled.inputs]
-            flat = yield from self._place.compute(compiled, handles, time.monotonic() + seconds)
-            return flat.reshape(self.shape).view(Opened)
-
-        return Task(work)
+    def get_steps(self, deadline: float) -> Steps[Opened]:
+        """The work of :meth:`getting`."""
+        compiled = self.compiled()
+        handles = [_handles[node] for node in compiled.inputs]
+        flat = yield from self._place.compute(compiled, handles, deadline)
+        return flat.reshape(self.shape).view(Opened)
 
     def compiled(self) -> Compiled:
         """The public description of what would run."""
         return compile_nodes([self._node])
+
+    def explain(self) -> list[dict[str, Any]]:
+        """What would run, before anything does: a row for each step, and the last one for all together.
+
+        Columns: "operation", "shape", "delays", "online_bytes", "preprocessing_bytes". Steps that do not wait for each
+        other share their delays, so that the last row has fewer than the sum.
+        """
+        return explained(self.compiled().program)
 
     def permit(self, name: str, timeout: float = GET_SECONDS) -> None:
         """Let the party of that name open what it computes from this tensor, which must be one that was shared."""
@@ -240,10 +250,7 @@ class PrivateTensor:
             return other._node
         plain = PlainTensor(other)  # type: ignore[arg-type]
         deadline = time.monotonic() + GET_SECONDS
-        shared = Task(lambda _: self._place.share(PRECISION.encode(plain.values), "owner", 1, deadline)).wait()
-        node = operations.input_node("public", plain.values.shape, plain.range)
-        _handles[node] = shared
-        return node
+        return Task(lambda _: plain.share_steps(self._place, deadline, name="public")).wait()._node
 
     def __add__(self, other: object) -> PrivateTensor:
         number = as_number(other)
@@ -273,9 +280,14 @@ class PrivateTensor:
 
     def __truediv__(self, other: object) -> PrivateTensor:
         number = as_number(other)
-        if number is None or number == 0:
-            raise InputTypeError("A private tensor can be divided by a public number that is not zero.")
-        return self * (1.0 / number)
+        if number == 0:
+            raise InputTypeError("A private tensor cannot be divided by zero.")
+        if number is not None:
+            return self * (1.0 / number)
+        return self * self._new(self._as_node(other)).reciprocal()
+
+    def __rtruediv__(self, other: object) -> PrivateTensor:
+        return self.reciprocal() * other
 
     def __matmul__(self, other: object) -> PrivateTensor:
         return self._with(other, operations.matmul)
@@ -346,6 +358,75 @@ class PrivateTensor:
         if not -self.dim() <= chosen < self.dim():
             raise ShapeError(f"There is no axis {chosen} in a tensor of shape {self.shape}.")
         return self._new(operation(self._node, chosen))
+
+    def argmin(self, axis: int | None = None, dim: int | None = None) -> PrivateTensor:
+        """The place of the smallest element along an axis, from 0, or in the flat tensor."""
+        return (-self).argmax(axis, dim)
+
+    def sort(self, axis: int = -1, descending: bool = False) -> PrivateTensor:
+        """The elements along an axis in order; up to 256 of them."""
+        return self._along(axis, lambda node: ordering.ordered(node, node.shape[-1], descending))
+
+    def topk(self, k: int, axis: int = -1) -> tuple[PrivateTensor, PrivateTensor]:
+        """The k largest along an axis, and their places from 0."""
+        count = count_argument(k, "k")
+        values = self._along(axis, lambda node: ordering.ordered(node, count, True))
+        return values, self._along(axis, lambda node: ordering.places(node, count, True))
+
+    def _along(self, axis: int, operation: Callable[[Node], Node]) -> PrivateTensor:
+        """An operation on the last axis, on another one."""
+        if not -self.dim() <= axis < self.dim():
+            raise ShapeError(f"There is no axis {axis} in a tensor of shape {self.shape}.")
+        order = list(range(self.dim()))
+        order[axis % self.dim()], order[-1] = order[-1], order[axis % self.dim()]
+        found = operation(operations.transpose(self._node, order))
+        return self._new(operations.transpose(found, order))
+
+    def _curve(self, name: str) -> PrivateTensor:
+        return self._new(functions.function(name, self._node))
+
+    def exp(self) -> PrivateTensor:
+        """e^x, for the declared range of x."""
+        return self._curve("exp")
+
+    def log(self) -> PrivateTensor:
+        """The natural logarithm, for the declared range of x, which must be positive."""
+        return self._curve("log")
+
+    def sqrt(self) -> PrivateTensor:
+        """The square root, for the declared range of x."""
+        return self._curve("sqrt")
+
+    def reciprocal(self) -> PrivateTensor:
+        """1 / x, for the declared range of x, which must not hold 0."""
+        return -(-self).reciprocal() if self.range[1] < 0 else self._curve("reciprocal")
+
+    def sigmoid(self) -> PrivateTensor:
+        """1 / (1 + e^-x), to 0.005."""
+        return self._curve("sigmoid")
+
+    def tanh(self) -> PrivateTensor:
+        """The hyperbolic tangent, to 0.005."""
+        return self._curve("tanh")
+
+    def softmax(self, axis: int = -1, dim: int | None = None) -> PrivateTensor:
+        """e^x over the sum of e^x along an axis, to 0.02."""
+        chosen = axis if dim is None else dim
+        kept = [1 if place == chosen % self.dim() else size for place, size in enumerate(self.shape)]
+        low, high = self.range
+        powers = (self - self.max(chosen).reshape(*kept))._limited(low - high, 0.0).exp()._limited(0.0, 1.0)
+        total = powers.sum(chosen).reshape(*kept)._limited(0.98, float(self.shape[chosen]))
+        return powers * total.reciprocal()
+
+    def _limited(self, low: float, high: float) -> PrivateTensor:
+        """The same numbers, of which more is known than their operations tell."""
+        node = self._node
+        span = max(low, node.range[0]), min(high, node.range[1])
+        return self._new(Node(node.name, node.sources, node.shape, span, node.make))
+
+    def sign(self) -> PrivateTensor:
+        """-1, 0 or 1."""
+        return (self > 0) - (self < 0)
 
     def relu(self) -> PrivateTensor:
         """max(0, x)."""

@@ -1,0 +1,106 @@
+"""How good a shared model is on shared data, of which nothing is opened but the figures that were asked for.
+
+Batches are computed on shares one after the other; their counts are added up as private numbers and opened once.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from syfr.errors import InputTypeError, ShapeError
+from syfr.face.arguments import count_argument, seconds_argument
+from syfr.face.owner import SharedModel, shared_model
+from syfr.face.tasks import Emit, Steps, Task
+from syfr.tensors.private import GET_SECONDS, PlainTensor, PrivateTensor, concatenate, place_of, predict
+
+METRICS = ("accuracy", "confusion", "loss")
+BATCH = 100
+
+
+def evaluating(
+    model: object,
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    metrics: Sequence[str] = ("accuracy",),
+    batch: int = BATCH,
+    timeout: float = GET_SECONDS,
+) -> Task[dict[str, Any]]:
+    """Share data and labels with the workers that hold a model, and open how well it does.
+
+    Args:
+        x: (rows, *input shape), in the model's input range.
+        y: (rows,) whole numbers from 0, the right classes.
+        metrics: of "accuracy", the share of rows with the right class; "confusion", how often each class was taken for
+            each, right classes by rows; "loss", the Brier score: the mean squared distance of the probabilities from the
+            right class, for models that end in a softmax or sigmoid.
+        batch: rows that are computed at a time.
+
+    Returns:
+        A dictionary with a figure for each metric, and "rows".
+    """
+    shared = model if isinstance(model, SharedModel) else shared_model(model)
+    unknown = [metric for metric in metrics if metric not in METRICS]
+    if unknown or not metrics:
+        raise InputTypeError(f"metrics = {list(metrics)}: known are {', '.join(METRICS)}.")
+    if "loss" in metrics and shared.program.head not in ("softmax", "sigmoid"):
+        raise InputTypeError("The loss needs probabilities; this model does not end in a softmax or sigmoid.")
+    inputs, labels = np.asarray(x, np.float64), np.asarray(y, np.float64).reshape(-1)
+    classes = shared.program.output_shape[-1]
+    if inputs.shape[:1] != labels.shape or not labels.size:
+        raise ShapeError(f"There are {len(inputs)} rows of x and {labels.size} labels. Give one label for each row.")
+    if not np.array_equal(labels, np.rint(labels)) or labels.min() < 0 or labels.max() >= classes:
+        raise InputTypeError(f"y holds labels from 0 to {classes - 1}, as whole numbers.")
+    size, seconds = count_argument(batch, "batch"), seconds_argument(timeout)
+
+    def work(emit: Emit) -> Steps[dict[str, Any]]:
+        place = place_of([shared.cluster])
+        sums: dict[str, list[PrivateTensor]] = {metric: [] for metric in metrics}
+        for start in range(0, len(inputs), size):
+            rows = slice(start, start + size)
+            deadline = time.monotonic() + seconds
+            data = yield from PlainTensor(inputs[rows], shared.program.input_range).share_steps(place, deadline)
+            right = np.eye(classes)[labels[rows].astype(int)]
+            target = yield from PlainTensor(right, (0.0, 1.0)).share_steps(place, deadline)
+            _add(shared, data, target, sums)
+            emit("shared_rows", rows=min(start + size, len(inputs)), of=len(inputs))
+        figures: dict[str, Any] = {"rows": float(len(inputs))}
+        for metric, parts in sums.items():
+            total = functools.reduce(operator.add, parts)
+            figures[metric] = yield from total.get_steps(time.monotonic() + seconds)
+        return _finished(figures)
+
+    return Task(work)
+
+
+def _add(shared: SharedModel, data: PrivateTensor, target: PrivateTensor, sums: dict[str, list[PrivateTensor]]) -> None:
+    """The sums of one batch; ``target`` holds a 1 for the right class of each row."""
+    classes = shared.program.output_shape[-1]
+    output = predict(shared, data)
+    places = output.argmax(axis=1)
+    if "accuracy" in sums:
+        right = target.argmax(axis=1)
+        sums["accuracy"].append((places == right).sum())
+    if "confusion" in sums:
+        chosen = concatenate([(places == number).reshape(1, -1) for number in range(classes)])
+        sums["confusion"].append((chosen @ target).T)
+    if "loss" in sums:
+        probability = output.softmax(1) if shared.program.head == "softmax" else output.sigmoid()
+        sums["loss"].append(((probability - target) ** 2).sum(axis=1).sum())
+
+
+def _finished(figures: dict[str, Any]) -> dict[str, Any]:
+    rows = figures["rows"]
+    for metric in ("accuracy", "loss"):
+        if metric in figures:
+            figures[metric] = float(figures[metric].item()) / rows
+    if "confusion" in figures:
+        figures["confusion"] = np.rint(np.asarray(figures["confusion"]))
+    return figures
