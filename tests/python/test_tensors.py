@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from syfr.errors import InputTypeError, RangeCheckError, ShapeError
+from syfr.tensors.functions import error_of
 from syfr.tensors.private import PlainTensor, PrivateTensor, VirtualWorker, concatenate
 
 Array = NDArray[np.float64]
@@ -105,6 +106,57 @@ def test_relu_maximum_where_and_joining(share: Callable[[Any], PrivateTensor]) -
     assert np.array_equal(x.maximum(y).get(), np.maximum(X, Y))
     assert np.array_equal(concatenate([x, y], 1).get(), np.concatenate([X, Y], 1))
     assert np.abs((x >= y).where(x, y).get() - np.maximum(X, Y)).max() <= 2 * EXACT
+
+
+CURVES = ("exp", "log", "sqrt", "reciprocal", "sigmoid", "tanh")
+
+
+@pytest.mark.parametrize("name", CURVES)
+@pytest.mark.parametrize("span", [(0.25, 2.0), (1.0, 1.5), (0.5, 40.0)])
+def test_a_curve_keeps_its_declared_error(
+    name: str, span: tuple[float, float], share: Callable[[Any], PrivateTensor]
+) -> None:
+    low, high = span if name != "exp" else (-span[1] / 8, span[0])
+    x = np.concatenate([[low, high], np.random.default_rng(4).uniform(low, high, 200)])
+    x = np.rint(x * 2**14) / 2**14
+    twin = {
+        "reciprocal": lambda x: 1 / x,
+        "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    }.get(name, getattr(np, name, None))
+    alice, bob, carol = (VirtualWorker(id=word) for word in "abc")
+    private = PlainTensor(x, (low, high)).share(alice, bob, crypto_provider=carol)
+    error = error_of(name, (low, high))
+    assert error < 0.02
+    assert np.abs(getattr(private, name)().get() - twin(x)).max() <= error + EXACT
+
+
+def test_the_domain_of_a_curve_is_checked(share: Callable[[Any], PrivateTensor]) -> None:
+    for attempt in (lambda x: x.log(), lambda x: x.sqrt(), lambda x: 1 / x, lambda x: (x * 100).exp()):
+        with pytest.raises(RangeCheckError, match="its argument was declared"):
+            attempt(share(X))
+
+
+def test_sorting_top_k_softmax_and_division(share: Callable[[Any], PrivateTensor]) -> None:
+    x, y = share(X), share(Y)
+    assert np.abs(x.sort(1).get() - np.sort(X, 1)).max() <= 2 * EXACT
+    assert np.abs(x.sort(0, descending=True).get() + np.sort(-X, 0)).max() <= 2 * EXACT
+    values, places = x.topk(3)
+    assert np.abs(values.get() + np.sort(-X, 1)[:, :3]).max() <= 2 * EXACT
+    assert np.array_equal(places.get(), np.argsort(-X, 1, kind="stable")[:, :3])
+    powers = np.exp(X - X.max(1, keepdims=True))
+    assert np.abs(x.softmax(1).get() - powers / powers.sum(1, keepdims=True)).max() < 0.02
+    assert np.abs((x / (y + 3)).get() - X / (Y + 3)).max() < 0.01
+    assert np.array_equal(x.sign().get(), np.sign(X))
+    assert np.array_equal(x.argmin(1).get(), X.argmin(1))
+
+
+def test_an_explanation_tells_what_would_run(share: Callable[[Any], PrivateTensor]) -> None:
+    x = share(X)
+    table = ((x * x).argmax(1) == 2).sum().explain()
+    names = [row["operation"] for row in table]
+    assert names == ["*", "argmax", "argmax", "==", "sum: opened", "all"]
+    assert table[-1]["delays"] == 2 + 3 + 3 + 3
+    assert table[-1]["online_bytes"] == sum(row["online_bytes"] for row in table[:-1])
 
 
 def test_what_does_not_fit_is_refused_at_the_door(share: Callable[[Any], PrivateTensor]) -> None:

@@ -12,16 +12,31 @@ if TYPE_CHECKING:
     from syfr.face.cluster import TFECluster
     from syfr.face.hook import KerasHook
     from syfr.face.worker import TFEWorker, local_cluster
+    from syfr.tensors.private import PrivateTensor, VirtualWorker, tensor
 
-__all__ = ["Client", "KerasHook", "SyfrError", "TFECluster", "TFEWorker", "__version__", "local_cluster"]
+__all__ = [
+    "Client",
+    "KerasHook",
+    "PrivateTensor",
+    "SyfrError",
+    "TFECluster",
+    "TFEWorker",
+    "VirtualWorker",
+    "__version__",
+    "local_cluster",
+    "tensor",
+]
 
 _HOMES = {
     "Client": "face.client",
     "KerasHook": "face.hook",
+    "PrivateTensor": "tensors.private",
     "SyfrError": "errors",
     "TFECluster": "face.cluster",
     "TFEWorker": "face.worker",
+    "VirtualWorker": "tensors.private",
     "local_cluster": "face.worker",
+    "tensor": "tensors.private",
 }
 
 

@@ -82,4 +82,17 @@ def shutdown_workers(self: object) -> list[dict[str, Any]]:
     return report
 
 
-METHODS = {"share": share, "serve": serve, "stop": stop, "shutdown_workers": shutdown_workers}
+def fix_precision(self: object, digits: int | None = None, **options: Any) -> Any:
+    """This model, ready to be shared for private tensors: ``.share(alice, bob, crypto_provider=carol)``."""
+    from syfr.tensors import network
+
+    return network.fix_precision(self, digits, **options)
+
+
+METHODS = {
+    "share": share,
+    "serve": serve,
+    "stop": stop,
+    "shutdown_workers": shutdown_workers,
+    "fix_precision": fix_precision,
+}

@@ -7,6 +7,8 @@ Weights come from models that the owner has shared; where they are taken from is
 from __future__ import annotations
 
 import hashlib
+import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +28,8 @@ from syfr.protocol.channel import Array
 from syfr.protocol.roles import Role
 from syfr.protocol.sharing import LayerShare
 from syfr.ring.fixedpoint import Words
+
+log = logging.getLogger("syfr.party")
 
 MAX_INPUTS = 1024
 MAX_PROGRAM_BYTES = 1 << 24
@@ -81,6 +85,7 @@ def read_computation(
         raise ProtocolError("The computation's input is not the row of its tensors.")
     require_consent(program, inputs, endpoint, [owner for _, owner in held])
     layers = _layers(program, endpoint, models, fields.get("weights"))
+    log.info("a computation on %d tensor(s) opens %d number(s) to %s", len(asked), _opened(program), endpoint.identity)
     serving = Serving("computation")
     serving.open(1, None)
     digests = {"program": _digest(program, inputs, fields.get("weights"))}
@@ -89,6 +94,10 @@ def read_computation(
     proofs = tuple(hashlib.sha256(b"syfr computation" + b"".join(seeds)).digest()[:16] for seeds in given)
     masks = [StoredMask(parts) for parts in zip(*(tensor.masks() for tensor in inputs), strict=True)]
     return Computation(number, model, masks, proofs, _row(inputs))
+
+
+def _opened(program: Program) -> int:
+    return math.prod(program.output_shape)
 
 
 def _row(inputs: Sequence[Tensor]) -> Words | None:

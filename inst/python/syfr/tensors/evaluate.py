@@ -39,8 +39,8 @@ def evaluating(
         x: (rows, *input shape), in the model's input range.
         y: (rows,) whole numbers from 0, the right classes.
         metrics: of "accuracy", the share of rows with the right class; "confusion", how often each class was taken for
-            each, right classes by rows; "loss", the Brier score: the mean squared distance of the probabilities from the
-            right class, for models that end in a softmax or sigmoid.
+            each, right classes by rows; "loss", the Brier score: the mean squared distance of the probabilities from
+            the right class, for models that end in a softmax or sigmoid.
         batch: rows that are computed at a time.
 
     Returns:

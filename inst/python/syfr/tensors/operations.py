@@ -281,8 +281,13 @@ def maximum(x: Node, y: Node) -> Node:
     """The larger of two, element by element; exact."""
     x, y = alike(x, y)
     span = max(x.range[0], y.range[0]), max(x.range[1], y.range[1])
-    found = weighted("max", (y, relu(subtract(x, y))), (1, 1))
-    return Node("max", found.sources, found.shape, span, found.make)
+    return Node(
+        "max",
+        (y, relu(subtract(x, y))),
+        x.shape,
+        span,
+        lambda builder, read: builder.add(Combine("max", tuple(read), x.shape, (1, 1))),
+    )
 
 
 def largest(x: Node, axis: int) -> Node:

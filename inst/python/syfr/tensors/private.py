@@ -105,6 +105,11 @@ class PlainTensor:
         return PrivateTensor(node, place)
 
 
+def tensor(values: ArrayLike, range: tuple[float, float] | None = None) -> PlainTensor:
+    """An array that is to be shared; see :class:`PlainTensor`."""
+    return PlainTensor(values, range)
+
+
 DECIMAL_DIGITS = 4
 _handles: weakref.WeakKeyDictionary[Node, bytes] = weakref.WeakKeyDictionary()
 """What the workers call the inputs of expressions."""

@@ -1,0 +1,153 @@
+"""The published evaluation: data, labels and model are shared, and only the count of right answers is opened."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import syfr as sy
+from keras_models import GENERATIONS
+from syfr.errors import InputTypeError, NotSharedError, RangeCheckError, RefusedError, ShapeError
+from syfr.face.owner import sharing
+from syfr.tensors.evaluate import evaluating
+from syfr.tensors.places import Workers
+from syfr.tensors.private import PlainTensor, PrivateTensor, place_of, predict
+from syfr.trust.identity import Bundle
+
+pytest_plugins = ("cluster_fixtures",)
+pytestmark = pytest.mark.timeout(150)
+
+KERAS = GENERATIONS["keras3"]
+
+
+def classifier(seed: int = 1) -> object:
+    """A network with every kind of layer that tensors need: convolution, pooling, flattening, dense."""
+    KERAS.utils.set_random_seed(seed)
+    layers = KERAS.layers
+    return KERAS.Sequential(
+        [
+            layers.Input((6, 6, 1)),
+            layers.Conv2D(4, 3, activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Flatten(),
+            layers.Dense(5, activation="softmax"),
+        ]
+    )
+
+
+def test_the_published_script_runs_over_virtual_workers() -> None:
+    sy.KerasHook(KERAS)
+    rng = np.random.default_rng(3)
+    images, model = rng.uniform(0, 1, (20, 6, 6, 1)), classifier()
+    labels = rng.integers(0, 5, 20).astype(float)
+    plain = model.predict(images, verbose=0).argmax(1)  # type: ignore[attr-defined]
+
+    alice, bob, carol = (sy.VirtualWorker(None, id=name) for name in ("alice", "bob", "carol"))
+    data = sy.tensor(images, (0, 1)).fix_precision().share(alice, bob, crypto_provider=carol)
+    target = sy.tensor(labels, (0, 4)).fix_precision().share(alice, bob, crypto_provider=carol)
+    private = model.fix_precision().share(alice, bob, crypto_provider=carol)  # type: ignore[attr-defined]
+    output = private(data)
+    pred = output.argmax(dim=1)
+    correct = pred.eq(target.view_as(pred)).sum()
+    total = 0 + correct
+    assert total.copy().get().float_precision().long().item() == (plain == labels).sum()
+    assert np.array_equal(pred.get(), plain)
+
+
+def test_models_refuse_what_they_were_not_shared_for() -> None:
+    sy.KerasHook(KERAS)
+    workers = [sy.VirtualWorker(id=name) for name in "abc"]
+    private = classifier().fix_precision().share(*workers)  # type: ignore[attr-defined]
+    with pytest.raises(ShapeError, match="takes a tensor of shape"):
+        private(sy.tensor(np.zeros((2, 36)), (0, 1)).share(*workers))
+    with pytest.raises(RangeCheckError, match="was shared for inputs from 0 to 1"):
+        private(sy.tensor(np.zeros((2, 6, 6, 1)), (0, 2)).share(*workers))
+    with pytest.raises(InputTypeError, match="different workers"):
+        private(sy.tensor(np.zeros((2, 6, 6, 1)), (0, 1)).share(*(sy.VirtualWorker(id=name) for name in "abc")))
+
+
+@pytest.fixture(scope="module")
+def shared(cluster: sy.TFECluster) -> object:
+    """A model that real workers hold."""
+    model = classifier()
+    sharing(model, cluster).wait()
+    return model
+
+
+def test_an_evaluation_over_workers_is_the_plain_one(shared: object) -> None:
+    rng = np.random.default_rng(5)
+    images, labels = rng.uniform(0, 1, (25, 6, 6, 1)), rng.integers(0, 5, 25)
+    probabilities = shared.predict(images, verbose=0)  # type: ignore[attr-defined]
+    plain = probabilities.argmax(1)
+    found = evaluating(shared, images, labels, metrics=("accuracy", "confusion", "loss"), batch=10).wait()
+    assert found["accuracy"] == (plain == labels).mean()
+    confusion = np.zeros((5, 5))
+    np.add.at(confusion, (labels, plain), 1)
+    assert np.array_equal(found["confusion"], confusion)
+    brier = ((probabilities - np.eye(5)[labels]) ** 2).sum(1).mean()
+    assert abs(found["loss"] - brier) < 0.05
+
+
+def test_nothing_but_what_is_asked_for_is_opened(cluster: sy.TFECluster, shared: object) -> None:
+    x = PlainTensor(np.full((4, 6, 6, 1), 0.5), (0, 1)).share(cluster)
+    (count,) = [row for row in (predict(shared, x).argmax(1) == 2).sum().explain() if "opened" in row["operation"]]
+    assert count["shape"] == [1]
+
+
+def another(cluster: sy.TFECluster, name: str = "client") -> Workers:
+    """The session of another party."""
+    return Workers(cluster.addresses, Bundle.load(cluster.directory / name))
+
+
+def borrowed(tensor: PrivateTensor, place: Workers) -> PrivateTensor:
+    """A tensor of another session, whose number somebody has heard of."""
+    return PrivateTensor(tensor._node, place)
+
+
+def test_nobody_opens_anothers_tensor(cluster: sy.TFECluster) -> None:
+    secret = PlainTensor([[1.0, 2.0]] * 4, (0, 3)).share(cluster)
+    other = another(cluster)
+    for attempt in (secret, secret.sum(), secret.sum(0), secret * 0.5):
+        with pytest.raises(RefusedError, match="has not agreed"):
+            borrowed(attempt, other).get()
+    secret.permit("client")
+    assert np.array_equal(borrowed(secret, other).get(), [[1.0, 2.0]] * 4)
+    other.close()
+
+
+def test_a_tensor_for_aggregates_gives_sums_of_all_its_rows_and_nothing_else(cluster: sy.TFECluster) -> None:
+    values = np.arange(12.0).reshape(4, 3)
+    tensor = PlainTensor(values, (0, 16)).share(cluster, reveal="aggregate", min_rows=4)
+    other = another(cluster)
+    assert np.array_equal(borrowed(tensor.sum(0), other).get(), values.sum(0))
+    assert np.array_equal(borrowed((tensor >= 5).sum(0), other).get(), (values >= 5).sum(0))
+
+
+    for attempt in (tensor, tensor[:3].sum(0), tensor[0], tensor.sum(1), tensor.argmax(0), tensor.T @ tensor):
+        with pytest.raises(RefusedError, match="only sums over all rows"):
+            borrowed(attempt, other).get()
+    few = PlainTensor(values[:3], (0, 16)).share(cluster, reveal="aggregate", min_rows=4)
+    with pytest.raises(RefusedError, match="only sums"):
+        borrowed(few.sum(0), other).get()
+    other.close()
+
+
+def test_a_client_does_not_compute_with_the_weights_of_a_model(cluster: sy.TFECluster, shared: object) -> None:
+    own = another(cluster)
+    data = place_of([cluster])
+    x = PlainTensor(np.zeros((1, 6, 6, 1)), (0, 1)).share(cluster)
+    x.permit("client")
+    with pytest.raises(RefusedError, match="may not compute with the weights"):
+        borrowed(predict(shared, x), own).get()
+    assert data is not own
+    own.close()
+
+
+def test_handles_end_with_their_session(cluster: sy.TFECluster) -> None:
+    tensor = PlainTensor([1.0, 2.0], (0, 2)).share(cluster)
+    place = place_of([cluster])
+    assert isinstance(place, Workers)
+    place.close()
+    with pytest.raises(NotSharedError, match="session may have ended"):
+        tensor.get()
+
+
