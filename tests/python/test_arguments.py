@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,24 @@ from syfr.steps import Linear
 
 IMAGE = Program((4, 3, 1), (Linear("d", 0, (1, 2), (4, 3, 1), (4, 3, 2), "output"),))
 VECTOR = Program((4,), (Linear("d", 0, (4, 2), (4,), (2,), "output"),), input_range=(-1.0, 2.0))
+
+
+LARGE = Program((50, 40, 1), (Linear("d", 0, (1, 2), (50, 40, 1), (50, 40, 2), "output"),))
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+def test_an_array_of_r_is_copied_once(dropped: bool) -> None:
+    given = np.zeros((100, 50, 40) if dropped else (100, 50, 40, 1), order="F")
+    given.flags.writeable = False
+    tracemalloc.start()
+    try:
+        found = arguments.array_argument(given, LARGE)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found.flags.c_contiguous
+    # One copy, and a flag for each element, whether it is finite.
+    assert given.nbytes <= peak < 1.5 * given.nbytes
 
 
 @pytest.mark.parametrize("value", [3, 3.0, np.int32(3), np.float64(3), np.float32(3)])
