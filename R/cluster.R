@@ -178,8 +178,9 @@ local_sy_cluster <- function(cluster = sy_cluster_local(), envir = parent.frame(
 #' @param timeout Seconds to wait for an answer.
 #' @return A data frame with a row for each worker: `worker` (its role), `address`, `running`, `ours` (whether this
 #'   session started it), `pid`, `models` (how many it holds shares of), `served` (requests, of all models),
-#'   `sessions` (of clients), `received_kb` and `sent_kb` (what it exchanged with the other workers, in 1,000
-#'   bytes), and `problem` (why it does not answer). What is not known of a worker that does not answer is `NA`.
+#'   `sessions` (of clients), `prepared` (rows of coming queries for which the preprocessing is done), `received_kb` and
+#'   `sent_kb` (what it exchanged with the other workers, in 1,000 bytes), and `problem` (why it does not answer). What is not known of a worker
+#'   that does not answer is `NA`.
 #'   `attr(, "links")` is a data frame of what went over each link between two workers.
 #' @seealso [plot.syfr_cluster()]
 #' @examplesIf syfr:::can_run()
@@ -219,7 +220,7 @@ status_row <- function(report) {
     pid = as.integer(known(report$pid, NA)),
     models = if (is.null(report$models)) NA_integer_ else length(report$models),
     served = known(served, NA_real_),
-    sessions = as.integer(known(report$sessions, NA)),
+    sessions = as.integer(known(report$sessions, NA)), prepared = as.integer(known(report$prepared, NA)),
     received_kb = total(report$received), sent_kb = total(report$sent),
     problem = known(report$problem, NA_character_)
   )

@@ -39,6 +39,19 @@ test_that("summaries tell how workers, model and client are", {
   expect_identical(summary(test_model())$left, Inf)
 })
 
+test_that("the status tells how many rows are prepared ahead", {
+  skip_without_keras()
+  local_deadline(300)
+  client <- test_client()
+  expect_true(sy_status(test_cluster())$sessions[1] > 0)
+  repeat {
+    if (all(sy_status(test_cluster())$prepared > 0)) break
+    Sys.sleep(0.05)
+  }
+  client$python$disconnect()
+  succeed()
+})
+
 test_that("predict() gives probabilities and classes, with the labels that are given", {
   skip_without_keras()
   local_deadline(300)

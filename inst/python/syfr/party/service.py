@@ -238,6 +238,7 @@ class Worker:
             "models": [model.status() for model in self._models],
             "sessions": len(self._sessions),
             "connections": sum(not endpoint.over for endpoint in self._endpoints),
+            "prepared": self._sessions.prepared,
             "under_way": self._sessions.running,
             "queries": self._sessions.counts.fields(),
             "waiting_for": [peer.label for peer in self.links.missing],

@@ -69,6 +69,11 @@ class Sessions:
         return self._queries.running
 
     @property
+    def prepared(self) -> int:
+        """Rows that are prepared ahead, of all sessions."""
+        return sum(session.pool.ready_until - session.pool.next_row for session in self._sessions.values())
+
+    @property
     def counts(self) -> Counts:
         """What came of all queries."""
         return self._queries.counts
