@@ -53,14 +53,12 @@ def test_the_published_script_runs_over_virtual_workers() -> None:
     assert np.array_equal(pred.get(), plain)
 
 
-def test_models_refuse_what_they_were_not_shared_for() -> None:
+def test_models_refuse_what_does_not_fit() -> None:
     sy.KerasHook(KERAS)
     workers = [sy.VirtualWorker(id=name) for name in "abc"]
     private = classifier().fix_precision().share(*workers)  # type: ignore[attr-defined]
     with pytest.raises(ShapeError, match="takes a tensor of shape"):
         private(sy.tensor(np.zeros((2, 36)), (0, 1)).share(*workers))
-    with pytest.raises(RangeCheckError, match="was shared for inputs from 0 to 1"):
-        private(sy.tensor(np.zeros((2, 6, 6, 1)), (0, 2)).share(*workers))
     with pytest.raises(InputTypeError, match="different workers"):
         private(sy.tensor(np.zeros((2, 6, 6, 1)), (0, 1)).share(*(sy.VirtualWorker(id=name) for name in "abc")))
 
@@ -91,6 +89,19 @@ def test_nothing_but_what_is_asked_for_is_opened(cluster: sy.TFECluster, shared:
     x = PlainTensor(np.full((4, 6, 6, 1), 0.5), (0, 1)).share(cluster)
     (count,) = [row for row in (predict(shared, x).argmax(1) == 2).sum().explain() if "opened" in row["operation"]]
     assert count["shape"] == [1]
+
+
+def test_a_tensor_beyond_the_range_of_a_model_is_refused(cluster: sy.TFECluster, shared: object) -> None:
+    with pytest.raises(RangeCheckError, match="was shared for inputs from 0 to 1"):
+        predict(shared, PlainTensor(np.zeros((2, 6, 6, 1)), (0, 2)).share(cluster))
+
+
+def test_a_model_for_tensors_alone_runs_over_workers(cluster: sy.TFECluster) -> None:
+    sy.KerasHook(KERAS)
+    model, images = classifier(7), np.random.default_rng(8).uniform(0, 1, (9, 6, 6, 1))
+    private = model.fix_precision().share(cluster)  # type: ignore[attr-defined]
+    found = private(PlainTensor(images, (0, 1)).share(cluster)).argmax(1).get()
+    assert np.array_equal(found, model.predict(images, verbose=0).argmax(1))  # type: ignore[attr-defined]
 
 
 def another(cluster: sy.TFECluster, name: str = "client") -> Workers:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from syfr.face.cluster import TFECluster
     from syfr.face.hook import KerasHook
     from syfr.face.worker import TFEWorker, local_cluster
+    from syfr.tensors.network import TorchHook
     from syfr.tensors.private import PrivateTensor, VirtualWorker, tensor
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "SyfrError",
     "TFECluster",
     "TFEWorker",
+    "TorchHook",
     "VirtualWorker",
     "__version__",
     "local_cluster",
@@ -34,6 +36,7 @@ _HOMES = {
     "SyfrError": "errors",
     "TFECluster": "face.cluster",
     "TFEWorker": "face.worker",
+    "TorchHook": "tensors.network",
     "VirtualWorker": "tensors.private",
     "local_cluster": "face.worker",
     "tensor": "tensors.private",

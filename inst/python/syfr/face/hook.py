@@ -82,11 +82,11 @@ def shutdown_workers(self: object) -> list[dict[str, Any]]:
     return report
 
 
-def fix_precision(self: object, digits: int | None = None, **options: Any) -> Any:
+def fix_precision(self: object, digits: int | None = None) -> Any:
     """This model, ready to be shared for private tensors: ``.share(alice, bob, crypto_provider=carol)``."""
     from syfr.tensors import network
 
-    return network.fix_precision(self, digits, **options)
+    return network.keras_model(self, digits)
 
 
 METHODS = {

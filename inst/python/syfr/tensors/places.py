@@ -48,6 +48,9 @@ class Place(Protocol):
     def compute(self, compiled: Compiled, handles: Sequence[Handle], deadline: float) -> Steps[Floats]:
         """The flat outputs of a Program."""
 
+    def add_model(self, number: str, program: Program, parts: Sequence[ModelShare], deadline: float) -> Steps[None]:
+        """Hand out the shares of a model, for computations of this session."""
+
     def permit(self, handle: Handle, name: str, deadline: float) -> Steps[None]:
         """Let somebody else open what is computed from a tensor."""
 
@@ -66,6 +69,7 @@ class Workers:
     def __init__(self, addresses: Mapping[str, str], bundle: Bundle) -> None:
         self._addresses, self._bundle = dict(addresses), bundle
         self._remotes: dict[str, Remote] = {}
+        self._models: list[str] = []
         self._parts: dict[bytes, dict[str, NDArray[np.uint32]]] = {}
         self._seals: dict[bytes, set[bytes]] = {}
         self._errors: dict[bytes, SyfrError] = {}
@@ -149,6 +153,18 @@ class Workers:
             self._parts[session][role] = frame.arrays[0]
             self._seals[session].add(bytes(frame.meta.get("seal", b"")))
 
+    def add_model(self, number: str, program: Program, parts: Sequence[ModelShare], deadline: float) -> Steps[None]:
+        """Share a model, which is not served to clients."""
+        remotes = yield from self._connecting(deadline)
+        public = {"model": number, "name": "for tensors", "program": program.to_message()}
+        requests = []
+        for part in parts:
+            arrays = [one for step in sorted(part.masked) for one in (part.masked[step], part.biases[step])]
+            remote = remotes[part.role.label]
+            requests.append(remote.asking("share", deadline, arrays, seeds=list(part.seeds), **public))
+        yield from together(requests)
+        self._models.append(number)
+
     def permit(self, handle: Handle, name: str, deadline: float) -> Steps[None]:
         """Ask all three."""
         remotes = yield from self._connecting(deadline)
@@ -162,8 +178,10 @@ class Workers:
             remote.tell("forget", tensor=handle)
 
     def close(self) -> None:
-        """End the session, and its tensors with it."""
+        """End the session, and its tensors and models with it."""
         for remote in self._remotes.values():
+            for number in self._models:
+                remote.tell("drop", model=number)
             remote.close()
         self._remotes = {}
 
@@ -184,9 +202,10 @@ class InProcess:
         self._tensors[number] = sharing.mask_input(encoded.reshape(1, -1), seeds, 0).reshape(-1), seeds
         return number
 
-    def add_model(self, number: str, program: Program, shares: Sequence[ModelShare]) -> None:
+    def add_model(self, number: str, program: Program, parts: Sequence[ModelShare], deadline: float) -> Steps[None]:
         """Keep the shares of a model."""
-        self._models[number] = {share.role: sharing.layer_shares(program, share) for share in shares}
+        yield from ()
+        self._models[number] = {part.role: sharing.layer_shares(program, part) for part in parts}
 
     def compute(self, compiled: Compiled, handles: Sequence[Handle], deadline: float) -> Steps[Floats]:
         """Run all three parties."""
