@@ -108,10 +108,8 @@ how_to_use <- function(method, envname) {
 #' @return A list of class `syfr_config`, which prints: `versions` (a named character vector, `NA` for what is not
 #'   installed), `python` and `package` (paths), `problem` (a sentence, or `NULL` when all is well).
 #' @seealso [install_syfr()]
-#' @examples
-#' \donttest{
+#' @examplesIf syfr:::can_run()
 #' sy_config()
-#' }
 #' @export
 sy_config <- function() {
   versions <- c(R = paste(R.version$major, R.version$minor, sep = "."))

@@ -121,7 +121,8 @@ local_variables <- function(..., envir = parent.frame()) {
   restore <- function() {
     for (name in names(old)) if (is.na(old[[name]])) Sys.unsetenv(name) else do.call(Sys.setenv, as.list(old[name]))
   }
-  do.call(base::on.exit, list(as.call(list(restore)), add = TRUE), envir = envir)
+  # The last ones first: a variable may be set twice.
+  do.call(base::on.exit, list(as.call(list(restore)), add = TRUE, after = FALSE), envir = envir)
 }
 
 # Whether a process runs; one that has ended and was not asked how does not.
