@@ -150,6 +150,19 @@ def test_sorting_top_k_softmax_and_division(share: Callable[[Any], PrivateTensor
     assert np.array_equal(x.argmin(1).get(), X.argmin(1))
 
 
+def test_assignment_and_convolution(share: Callable[[Any], PrivateTensor]) -> None:
+    x, changed = share(X), X.copy()
+    x[1:3, ::2] = 0.5
+    changed[1:3, ::2] = 0.5
+    x[4] = share(Y)[0]
+    changed[4] = Y[0]
+    assert np.array_equal(x.get(), changed)
+    images, kernel = X.reshape(2, 4, 6, 1), Y[:2, :6].reshape(2, 3, 1, 2)
+    windows = np.lib.stride_tricks.sliding_window_view(images[..., 0], (2, 3), (1, 2))[:, ::2, ::2]
+    wanted = np.einsum("nhwyx,yxo->nhwo", windows, kernel[:, :, 0])
+    assert np.abs(share(images).conv2d(share(kernel), stride=2).get() - wanted).max() < 64 * EXACT
+
+
 def test_an_explanation_tells_what_would_run(share: Callable[[Any], PrivateTensor]) -> None:
     x = share(X)
     table = ((x * x).argmax(1) == 2).sum().explain()

@@ -196,6 +196,26 @@ def matmul(x: Node, y: Node) -> Node:
     )
 
 
+def conv2d(x: Node, kernel: Node, stride: int = 1) -> Node:
+    """A convolution without padding of images (rows, height, width, channels) with a private kernel.
+
+    ``kernel`` is (height, width, channels, channels out). Every window becomes a row of one matrix product.
+    """
+    if len(x.shape) != 4 or len(kernel.shape) != 4 or x.shape[3] != kernel.shape[2] or stride < 1:
+        raise ShapeError(f"A kernel of shape {kernel.shape} does not fit images of shape {x.shape}.")
+    height, width, channels, outputs = kernel.shape
+    down, across = ((x.shape[1] - height) // stride + 1, (x.shape[2] - width) // stride + 1)
+    if down < 1 or across < 1:
+        raise ShapeError(f"A kernel of shape {kernel.shape} is larger than images of shape {x.shape}.")
+    taps = []
+    for y in range(height):
+        rows = take(x, 1, [y + stride * place for place in range(down)])
+        taps += [take(rows, 2, [z + stride * place for place in range(across)]) for z in range(width)]
+    windows = reshape(concatenate(taps, 3), [x.shape[0] * down * across, height * width * channels])
+    found = matmul(windows, reshape(kernel, [height * width * channels, outputs]))
+    return reshape(found, [x.shape[0], down, across, outputs])
+
+
 def total(x: Node, axis: int) -> Node:
     """The sum over an axis, which goes; exact."""
     found = _last(x, axis)

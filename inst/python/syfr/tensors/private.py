@@ -482,6 +482,32 @@ class PrivateTensor:
         return self._new(operations.reshape(flat, places.shape or (1,)))
 
 
+    def assigned(self, index: Any, values: object) -> PrivateTensor:
+        """A copy in which the elements at public places are others, repeated as NumPy does."""
+        places = np.arange(np.prod(self.shape)).reshape(self.shape)
+        there = places[index]
+        new = operations.broadcast(self._filled_as(values, there.shape or (1,)), there.shape or (1,))
+        places[index] = len(places.reshape(-1)) + np.arange(there.size).reshape(there.shape)
+        flat = [operations.reshape(node, [-1]) for node in (self._node, new)]
+        taken = operations.take(operations.concatenate(flat, 0), 0, places.reshape(-1).tolist())
+        return self._new(operations.reshape(taken, self.shape))
+
+    def _filled_as(self, other: object, shape: tuple[int, ...]) -> Node:
+        number = as_number(other)
+        if number is None:
+            return self._as_node(other)
+        first = operations.broadcast(self[(0,) * self.dim()]._node, shape)
+        return operations.shift(operations.weighted("0", (first,), (0,)), number)
+
+    def __setitem__(self, index: Any, values: object) -> None:
+        self._node = self.assigned(index, values)._node
+
+    def conv2d(self, kernel: object, stride: int = 1) -> PrivateTensor:
+        """A convolution of images (rows, height, width, channels) with a private kernel, without padding."""
+        step = count_argument(stride, "stride")
+        return self._with(kernel, lambda x, weights: operations.conv2d(x, weights, step))
+
+
 def concatenate(tensors: Sequence[PrivateTensor], axis: int = 0) -> PrivateTensor:
     """Tensors one after the other along an axis."""
     nodes = [tensors[0]._as_node(tensor) for tensor in tensors]
