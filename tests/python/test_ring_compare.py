@@ -12,6 +12,7 @@ from syfr.ring.compare import (
     any_zero_digit,
     blinded_words,
     masked_quotient,
+    opened_sum,
     threshold_shares,
 )
 from syfr.ring.packing import unpack_digits
@@ -137,6 +138,15 @@ def test_quotients_are_reduced_shifted_and_masked(fraction_bits: int, value_bits
     assert found.dtype == np.uint32
     for value, r, got in zip(z.reshape(-1).tolist(), mask.reshape(-1).tolist(), found.reshape(-1), strict=True):
         assert got == ((value % 2**value_bits >> fraction_bits) + r) % 2**kappa
+
+
+@pytest.mark.parametrize("bits", [2, 3, 28])
+def test_what_is_opened_is_the_sum_with_and_without_its_top_bit(bits: int) -> None:
+    mine, theirs = (np.random.default_rng(seed).integers(0, 2**32, (3, 70), np.uint32) for seed in (17, 18))
+    opened, below_top = opened_sum(mine, theirs, bits)
+    total = (mine.astype(np.uint64) + theirs) % np.uint64(1 << bits)
+    assert np.array_equal(opened, total)
+    assert np.array_equal(below_top, total % np.uint64(1 << (bits - 1)))
 
 
 @pytest.mark.parametrize("bits", [2, 3, 28])

@@ -9,7 +9,7 @@ from hypothesis import strategies as some
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from syfr.protocol.channel import pack_bits, unpack_bits
-from syfr.ring.packing import pack_digits, pack_elements, unpack_digits, unpack_elements
+from syfr.ring.packing import add_packed, pack_digits, pack_elements, unpack_digits, unpack_elements
 
 EDGES = np.array([0, 1, 2**16 - 1, 2**16, 2**32 - 1, 2**32, 2**48 - 1, 2**48, 2**63, 2**64 - 1], np.uint64)
 shapes = arrays.array_shapes(max_dims=3, max_side=6)
@@ -21,6 +21,13 @@ def test_elements_come_back_modulo_2_48(elements: NDArray[np.uint64]) -> None:
     assert packed.dtype == np.uint8
     assert packed.shape == (6 * elements.size,)
     assert np.array_equal(unpack_elements(packed, elements.shape), elements % np.uint64(2**48))
+
+
+@given(arrays.arrays(np.uint64, shapes, elements=some.integers(0, 2**64 - 1)), some.integers(0, 2**64 - 1))
+def test_packed_elements_are_added_modulo_2_48(elements: NDArray[np.uint64], other: int) -> None:
+    others = elements[::-1] ^ np.uint64(other)
+    total = (elements + others) % np.uint64(2**48)
+    assert np.array_equal(add_packed(elements, pack_elements(others).reshape(elements.shape[0], -1)), total)
 
 
 def test_elements_are_little_endian() -> None:

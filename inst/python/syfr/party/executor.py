@@ -8,7 +8,6 @@ the only one to add to a hash goes on with that.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,19 +147,14 @@ async def run_dealer(channel: Channel, plan: Plan, dealt: DealerBlock) -> None:
     """The dealer: answers every compare of the query, in whatever order they come."""
     program, work = plan.program, Together(channel)
     channels: dict[int, Channel] = {}
-
-    def start(number: int, make: Any) -> None:
-        channels[number] = channel.branch(0)
-        work.start(number, make(channels[number]))
-
     if program.input_bits is not None:
-        number, bits, ready = lift_number(program), program.input_bits, dealt[lift_number(program)]
-        start(number, lambda branch: lift.online_dealer(branch, number, bits, program.precision, ready))
+        number, bits = lift_number(program), program.input_bits
+        branch = channels[number] = channel.branch(0)
+        work.start(number, lift.online_dealer(branch, number, bits, program.precision, dealt[number]))
     for operation in plan.operations:
         if operation.dealer_answers:
-            work_on = operation.online_dealer
-            kept = dealt[operation.number]
-            start(operation.number, lambda branch, work_on=work_on, kept=kept: work_on(branch, kept))
+            branch = channels[operation.number] = channel.branch(0)
+            work.start(operation.number, operation.online_dealer(branch, dealt[operation.number]))
     try:
         while work:
             number, _ = await work.next()

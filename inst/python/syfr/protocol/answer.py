@@ -20,7 +20,7 @@ from syfr.protocol.cost import Cost
 from syfr.protocol.roles import DEALER, Role
 from syfr.protocol.transcript import DIGEST, Transcript
 from syfr.ring.fixedpoint import WIRE_BYTES, Words
-from syfr.ring.packing import pack_elements, unpack_elements
+from syfr.ring.packing import add_packed, pack_elements, unpack_elements
 from syfr.ring.streams import Bytes, Source
 
 Shape = tuple[int, int]
@@ -64,7 +64,9 @@ async def online(
     answer = unpack_bits(packed, shape[1])
     masked = _chosen(both, answer) - unpack_elements(pad.reshape(-1), shape)
     masked += _chosen(unpack_elements(theirs.reshape(-1), both.shape), answer)
-    return _agree_on(transcript, masked)
+    masked &= np.uint64((1 << (8 * WIRE_BYTES)) - 1)
+    transcript.absorb(masked)
+    return masked
 
 
 async def receive(channel: Channel, transcript: Transcript, number: int, shape: Shape) -> Bytes:
@@ -82,11 +84,7 @@ async def swap_masked(channel: Channel, transcript: Transcript, number: int, sha
     """Swap shares of y + lambda' so that both know it."""
     mine = pack_elements(share).reshape(share.shape[0], -1)
     theirs = await transcript.swap(channel, (number, "masked"), mine)
-    return _agree_on(transcript, share + unpack_elements(theirs.reshape(-1), share.shape))
-
-
-def _agree_on(transcript: Transcript, masked: Words) -> Words:
-    masked &= np.uint64((1 << (8 * WIRE_BYTES)) - 1)
+    masked = add_packed(share, theirs)
     transcript.absorb(masked)
     return masked
 

@@ -25,7 +25,7 @@ from syfr.protocol.channel import Array, Channel, Like
 from syfr.protocol.cost import Cost
 from syfr.protocol.roles import Role
 from syfr.protocol.transcript import DIGEST_BYTES, Transcript
-from syfr.ring.compare import add_selected, masked_quotient
+from syfr.ring.compare import add_selected, masked_quotient, opened_sum
 from syfr.ring.fixedpoint import WIRE_BYTES, Precision, Words
 from syfr.ring.packing import pack_elements, unpack_elements
 from syfr.ring.streams import Bytes, Source
@@ -134,10 +134,8 @@ async def online(
     kappa = precision.truncated_bits
     first = channel.role is Role.SERVER0
     mine = masked_quotient(z, ready.mask, precision.fraction_bits, precision.value_bits)
-    opened = mine + await transcript.swap(channel, (number, "opened"), mine)
-    opened &= np.uint32((1 << kappa) - 1)
+    opened, below_top = opened_sum(mine, await transcript.swap(channel, (number, "opened"), mine), kappa)
     transcript.absorb(opened)
-    below_top = opened & np.uint32((1 << (kappa - 1)) - 1)
     compare.ask(channel, number, precision, ready, below_top)
 
     def share_for(bits: Bytes) -> Words:

@@ -227,6 +227,22 @@ def masked_quotient(z: Words, mask: Packed, shift: int, value_bits: int) -> Pack
     return out
 
 
+@compiled("void(uint32[::1], uint32[::1], int64, uint32[::1], uint32[::1])")
+def _opened(mine: Packed, theirs: Packed, bits: int, opened: Packed, below_top: Packed) -> None:
+    keep = (np.uint32(1) << np.uint32(bits)) - np.uint32(1)
+    for i in range(mine.size):
+        total = np.uint32((mine[i] + theirs[i]) & keep)
+        opened[i] = total
+        below_top[i] = total & (keep >> np.uint32(1))
+
+
+def opened_sum(mine: Packed, theirs: Packed, bits: int) -> tuple[Packed, Packed]:
+    """The sum of two shares modulo 2^bits, and what is below its top bit."""
+    opened, below_top = np.empty(mine.shape, np.uint32), np.empty(mine.shape, np.uint32)
+    _opened(mine.reshape(-1), theirs.reshape(-1), bits, opened.reshape(-1), below_top.reshape(-1))
+    return opened, below_top
+
+
 @compiled("void(uint32[:,::1], uint8[:,::1], uint8[:,::1], uint64[:,:,::1], boolean, int64, uint64[:,::1])")
 def _selected(
     opened: Packed, answer: Bytes, flip: Bytes, dealt: Words, first: bool, bits: int, out: Words

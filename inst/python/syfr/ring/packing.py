@@ -44,6 +44,25 @@ def unpack_elements(packed: Bytes, shape: tuple[int, ...]) -> Words:
     return out.reshape(shape)
 
 
+@compiled("void(uint64[::1], uint16[::1], uint64[::1])")
+def _add_packed48(elements: Words, packed: NDArray[np.uint16], out: Words) -> None:
+    keep = (np.uint64(1) << np.uint64(48)) - np.uint64(1)
+    for i in range(out.size):
+        other = (
+            np.uint64(packed[3 * i])
+            | (np.uint64(packed[3 * i + 1]) << np.uint64(16))
+            | (np.uint64(packed[3 * i + 2]) << np.uint64(32))
+        )
+        out[i] = (elements[i] + other) & keep
+
+
+def add_packed(elements: Words, packed: Bytes) -> Words:
+    """The sum of elements and of those that :func:`pack_elements` wrote, modulo 2^48."""
+    out = np.empty(elements.shape, np.uint64)
+    _add_packed48(elements.reshape(-1), packed.reshape(-1).view(np.uint16), out.reshape(-1))
+    return out
+
+
 @compiled("void(uint8[:,:,:,::1], uint32, uint32[:,:,::1])")
 def _pack_digits(digits: NDArray[np.uint8], modulus: int, out: Packed) -> None:
     rows, count, planes, size = digits.shape
