@@ -89,8 +89,8 @@ def draws_of(
 def compares_of(step: Signs | Ranks) -> tuple[int, int, int]:
     """Compares of one value, what is dealt for each (tau, and its product), and the values that are compared."""
     if isinstance(step, Ranks):
-        size = step.output_shape[0]
-        return 1, 1, size * (size - 1) // 2
+        size = step.output_shape[-1]
+        return 1, 1, math.prod(step.output_shape) * (size - 1) // 2
     return len(step.knots), 1 if step.bits else 2, math.prod(step.output_shape)
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as some
 from syfr.errors import ProtocolError, ShapeError
 from syfr.program import MAX_STEPS, Program
 from syfr.ring.fixedpoint import Precision
-from syfr.steps import MAX_ELEMENTS, Geometry, Linear, Reshape
+from syfr.steps import MAX_ELEMENTS, Combine, Geometry, Linear, Reshape, Signs
 
 PROGRAMS = {name: model.program for name, model in small_models().items()}
 PROGRAMS["with everything"] = replace(
@@ -307,3 +307,17 @@ def test_an_incomplete_number_format_is_refused() -> None:
     del message["precision"]["modulus"]
     with pytest.raises(ProtocolError):
         Program.from_message(message)
+
+
+@pytest.mark.parametrize("bits", [19, 47])
+def test_no_more_bits_are_taken_off_than_a_ring_element_has(bits: int) -> None:
+    # A share of 48 bits would be read as one of 28 + bits, and its constant would not fit 64.
+    curve = Signs("curve", 0, (3,), (0,), (1,), scale_bits=18)
+    part = Combine("part", (1,), (3,), (1,), 0, 18, "truncate")
+    steps = [curve, part, Combine("output", (2,), (3,), (1,), then="output")]
+    Program((3,), tuple(steps)).check()
+    for place in (0, 1):
+        changed = [*steps]
+        changed[place] = replace(changed[place], scale_bits=bits)  # type: ignore[type-var]
+        with pytest.raises(ProtocolError, match=f"takes {bits} bits off"):
+            Program((3,), tuple(changed)).check()

@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syfr.errors import ProtocolError, ShapeError
-from syfr.ring.fixedpoint import MAX_COMPARED_BITS, Precision, Words
+from syfr.ring.fixedpoint import MAX_COMPARED_BITS, WIRE_BYTES, Precision, Words
 from syfr.steps import (
     MAX_ELEMENTS,
+    Combine,
     Linear,
     Ranks,
     Shape,
@@ -197,12 +198,20 @@ class Program:
             if not read:
                 raise ProtocolError(f"Layer '{step.layer}' reads no value.")
             step.check(read)
+            self._check_scale(step)
             shapes.append(None if is_output(step) else step.output_shape)
         if shapes[-1] is not None:
             raise ProtocolError("A program ends in an output step.")
         for step, shape, readers in zip(self.steps, shapes[1:], self.readers()[1:], strict=True):
             if shape is not None and not readers:
                 raise ProtocolError(f"Nothing reads what layer '{step.layer}' gives.")
+
+    def _check_scale(self, step: Step) -> None:
+        """What is truncated must fit a ring element on the wire, as a product does."""
+        if isinstance(step, (Combine, Signs)) and step.scale_bits:
+            bits = self.precision.taking_off(step.scale_bits).value_bits
+            if bits + 2 > 8 * WIRE_BYTES:
+                raise ProtocolError(f"Layer '{step.layer}' takes {step.scale_bits} bits off, more than the format has.")
 
     def _check_parts(self) -> None:
         for head in (self.head, *(part.head for part in self.outputs)):

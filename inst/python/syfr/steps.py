@@ -128,7 +128,7 @@ class Combine:
     Attributes:
         factors: one whole number a source, in units of 2^-scale_bits.
         constant: a whole number in units of 2^-(f + scale_bits).
-        scale_bits: 0, or f.
+        scale_bits: the bits that are taken off, often f.
         then: one of AFTER; or "nothing" where scale_bits is 0: the sum is then local and exact.
     """
 
@@ -201,7 +201,7 @@ class Signs:
         knots: ascending whole numbers in units of 2^-f.
         factors: one whole number a knot, in units of 2^-scale_bits.
         slope, constant: in units of 2^-scale_bits and 2^-(f + scale_bits).
-        scale_bits: 0, or f.
+        scale_bits: the bits that are taken off, often f.
     """
 
     layer: str
