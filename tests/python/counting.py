@@ -56,6 +56,7 @@ class Count:
         dropped: the value that is replaced by a constant.
         reused: the value that serves every compare of one number, instead of one for each.
         padded: the form of fewer delays.
+        unequal: by how much server1's m is off, as a client that cheats could have it.
     """
 
     party: Role
@@ -70,6 +71,7 @@ class Count:
     dropped: str = ""
     reused: str = ""
     padded: bool = False
+    unequal: int = 0
 
     @property
     def table(self) -> dict[str, Draw]:
@@ -132,7 +134,7 @@ class Count:
         shape = self.step.output_shape
         read = np.array(secret, np.int64).astype(np.uint64).reshape(len(self.step.sources), *shape)
         values = [np.repeat(value[None], size, axis=0) for value in read]
-        outcome = run(self.precision, self.step, values, draws, self.padded)
+        outcome = run(self.precision, self.step, values, draws, self.padded, self.unequal)
         view = View()
         view.see(at["condition"], self.conditions)
         for name in KNOWN[self.party]:

@@ -141,8 +141,10 @@ class Handed:
         return self._own
 
 
-def run(precision: Precision, step: Step, read: Sequence[Words], draws: Draws, padded: bool = False) -> Outcome:
-    """One step on the values ``read``, in clear, each (rows, ...)."""
+def run(
+    precision: Precision, step: Step, read: Sequence[Words], draws: Draws, padded: bool = False, unequal: int = 0
+) -> Outcome:
+    """One step on the values ``read``, in clear, each (rows, ...); server1's m of the first is off by ``unequal``."""
     operation = operation_for(precision, step, padded)
     rows = read[0].shape[0]
     masks = {
@@ -164,7 +166,9 @@ def run(precision: Precision, step: Step, read: Sequence[Words], draws: Draws, p
         preparing = operation.prepare(role, masks[role], None, Handed(role, draws), messages)
         if messages is not None and next(messages, None) is not None:
             raise AssertionError("The dealer sent more than server1 reads.")
-        return lambda channel: operation.online(channel, transcript(), None, preparing.ready, masked)
+        off = np.uint64(unequal if role == Role.SERVER1 else 0)
+        mine = [masked[0] + off, *masked[1:]]
+        return lambda channel: operation.online(channel, transcript(), None, preparing.ready, mine)
 
     works = {role: server(role) for role in masks}
     if operation.dealer_answers:

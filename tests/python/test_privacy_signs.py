@@ -75,6 +75,12 @@ def test_the_dealers_view_of_two_compares_with_more_multipliers() -> None:
     assert not differs(count, secrets_of(count))
 
 
+@pytest.mark.parametrize("name", ["server2, one knot", "server2, two knots", "server2, bits"])
+def test_unequal_inputs_would_tell_the_dealer_something(name: str) -> None:
+    # So hashes are compared before (test_protocol_attacks.py): x may be another owner's than the one who cheats.
+    assert differs(replace(COUNTS[name], unequal=1), SOME)
+
+
 EXACT = (
     replace(COUNTS["server0, two knots"], conditions=2, mask_bits=3, ring_bits=3),
     replace(COUNTS["server1, two knots"], enumerated=("input0", "tau", "thresholds", "dealt", "mask0")),

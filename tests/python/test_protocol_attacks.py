@@ -17,6 +17,7 @@ from syfr.protocol.channel import Array, Channel, Like, Run, Tag
 from syfr.protocol.roles import DEALER, Role
 from syfr.protocol.transcript import Transcript
 from syfr.ring.fixedpoint import Words
+from syfr.steps import Ranks, Signs, follows
 
 MODELS = small_models()
 SWAPPING = [name for name in MODELS if name != "output"]
@@ -84,13 +85,24 @@ def test_two_different_inputs_are_refused_before_anything_depends_on_them(
         model.cluster().query(model.inputs(2), one_unit_more)
     assert set(network.errors) == {Role.SERVER0, Role.SERVER1}, "both notice"
     assert all("different inputs" in str(error) for error in network.errors.values())
-    # The first swap carries the hashes; nothing follows it, neither to the dealer nor to the partner. A lift compares
-    # only masks of the client with each other before it swaps, and no weight.
-    lifts = model.program.untrusted_clients
-    first = ["answer", "compare", "masked"] if lifts else ["agree" if name == "output" else "opened"]
-    reading = [number for number, step in enumerate(model.program.steps) if 0 in step.sources]
-    numbers = [len(model.program.steps)] if lifts else reading
-    assert sorted(network.names) == [(number, kind) for number in numbers for kind in first for _ in range(2)]
+    # The first swap of every step carries the hashes; nothing follows it, neither to the dealer nor to the partner. A
+    # lift compares only masks of the client with each other before it swaps, and no weight.
+    assert sorted(network.names) == sorted(first_messages(model) * 2)
+
+
+def first_messages(model: Model) -> list[Tag]:
+    """What server0 and server1 send each other before they have compared hashes, or the dealer in a lift."""
+    steps = model.program.steps
+    if model.program.untrusted_clients:
+        return [(len(steps), kind) for kind in ("answer", "compare", "masked")]
+    unchecked, found = {0}, []
+    for number, step in enumerate(steps):
+        if not unchecked.isdisjoint(step.sources):
+            if follows(step) == "nothing" and not isinstance(step, (Signs, Ranks)):
+                unchecked.add(number + 1)
+            else:
+                found.append((number, "opened" if follows(step) in ("relu", "truncate") else "agree"))
+    return found
 
 
 @pytest.mark.parametrize("name", SWAPPING)
@@ -117,6 +129,19 @@ def test_only_the_last_comparison_guards_a_single_layer(network: Watched, monkey
     monkeypatch.setattr(memory, "MemoryNetwork", Watched)
     with pytest.raises(ProtocolError, match="different inputs"):
         deep.cluster().query(deep.inputs(2), one_unit_more)
+
+
+def test_without_a_comparison_before_it_a_compare_would_show_the_dealer_two_inputs(
+    network: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing(self: Transcript, channel: Channel, tag: Tag) -> None:
+        return None
+
+    monkeypatch.setattr(Transcript, "agree", nothing)
+    model = MODELS["signs of the input"]
+    with pytest.raises(ProtocolError, match="different inputs"):
+        model.cluster().query(model.inputs(2), one_unit_more)
+    assert (0, "compare") in network.names
 
 
 def test_any_changed_bit_of_any_row_is_noticed(network: Watched) -> None:

@@ -89,7 +89,7 @@ def test_relu_takes_four_delays_a_lift_three_and_truncation_two() -> None:
         "exact relu, padded": 2 + 2,
         "relu6": 2 + 3,
         "curve": 2 + 4,
-        "signs of the input": 3,
+        "signs of the input": 1 + 3,
         "label": 2 + 3 + 3,
         "product": 4 + 2,
         "moved": 2 + 4 + 2 + 4,

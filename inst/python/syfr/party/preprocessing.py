@@ -111,11 +111,11 @@ def program_cost(program: Program, padded: bool = False) -> Cost:
 
 
 def agreeing(plan: Plan) -> list[bool]:
-    """Which steps compare hashes by themselves: outputs that no swap led to."""
+    """Which steps compare hashes by themselves: outputs and compares that no swap led to."""
     swapped, found = [plan.program.input_bits is not None], []
     for operation, step in zip(plan.operations, plan.program.steps, strict=True):
         before = any(swapped[source] for source in step.sources)
-        found.append(is_output(step) and not before)
+        found.append((is_output(step) or operation.agrees_first) and not before)
         swapped.append(before or operation.hash_bytes() > 0)
     return found
 

@@ -9,6 +9,21 @@ is below the top bits,
 The dealer finds beta' = [C' < R'] xor beta, a uniform bit, and answers T = p xor beta' xor tau with a fresh bit tau of
 its own. With a = 1 xor C_top xor beta xor T, [x >= t] = a xor tau = a + (1 - 2a)·tau, linear in what was dealt. Several
 t for one x share what is dealt of R'; flip, multipliers, masks, rotation and tau are fresh for each.
+
+Why nobody learns anything, whatever R is:
+
+- *server0 and server1* know m, so every C. Of the thresholds and of what is dealt each holds one share, uniform alone;
+  they send each other none of it and may look up the same shares for as many C as there are. Every T is uniform,
+  since its tau is fresh.
+- *The dealer* knows lambda and both shares of the thresholds. Of each compare it sees s·u turned by the rotation, and
+  nothing else, since the masks g are fresh. At most one digit of u is zero: it then stands anywhere, and all others are
+  uniform and not zero. So it sees beta' alone, which the flip makes uniform. This holds for every single C' and R',
+  so compares of one R' with several t, and of differences whose masks depend on each other (ranks.py), show no more
+  together. Where a difference has no mask, both are the same number: C is public then.
+- *Unequal inputs.* All this needs one C. Were a client to give server0 and server1 two, the dealer would see
+  s·u of a u that depends on both, with any number of zeros, and where tensors of several owners meet the one who
+  cheats and the dealer would learn of another's. So a step that compares before any swap of its values compares hashes
+  first (transcript.py: agree).
 """
 
 from __future__ import annotations

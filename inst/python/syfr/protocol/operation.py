@@ -73,6 +73,9 @@ class Operation(ABC, Generic[Kind]):
     dealer_answers = False
     """Whether the dealer has a part in the online phase."""
 
+    agrees_first = False
+    """Whether server0 and server1 compare hashes before its first message, if nothing has led them to before."""
+
     local = False
     """Whether every party does it alone, on what it holds."""
 

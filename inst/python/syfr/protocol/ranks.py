@@ -1,7 +1,8 @@
 """How many others each number of a row beats: all pairs are compared at once, in three message delays.
 
 Differences of masked values are masked values, so each pair is one sign (bits.py). The sums of the bits are made on
-shares; only they are swapped. Of equal numbers the first beats the others: [x_i >= x_j] counts for i < j.
+shares; only they are swapped. Of equal numbers the first beats the others: [x_i >= x_j] counts for i < j. As in
+signs.py, hashes are compared first where no swap has led to x.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class RanksOperation(Operation[Ranks]):
     """The ranks of a row of numbers."""
 
     dealer_answers = True
+    agrees_first = True
 
     def __init__(self, program: Program, step: Ranks, number: int, padded: bool) -> None:
         super().__init__(program, step, number, padded)
@@ -87,6 +89,7 @@ class RanksOperation(Operation[Ranks]):
         """From m, (rows, n), to the masked ranks."""
         comparing, mask = ready.comparing, ready.mask
         shape = values[0].shape[0], 1, self.pairs
+        await transcript.agree(channel, (self.number, "agree"))
         known = bits.ask(channel, self.number, self.precision, comparing, [self._differences(values[0])])
         a, flipped = bits.signed_bits(known, await bits.answered(channel, transcript, self.number, shape))
         wins = flipped[:, 0] * comparing.dealt[:, 0, 0]

@@ -3,7 +3,8 @@
 x is known as m to server0 and server1; its signs against every knot come from bits.py in two delays, whatever their
 number. With X = x - t, [X >= 0]·X = a·X + (1 - 2a)·(tau·(m - t) - tau·lambda), so each server sums its shares over the
 knots with the public factors and sends nothing in between. An exact result is swapped under the next mask (three
-delays; two in the form of answer.py for one knot); one with more fraction bits is truncated (four delays).
+delays; two in the form of answer.py for one knot); one with more fraction bits is truncated (four delays). Where no
+swap has led to x, hashes are compared first (one delay more; bits.py says why).
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class SignsOperation(Operation[Signs]):
     """A function that is linear between knots."""
 
     dealer_answers = True
+    agrees_first = True
 
     def __init__(self, program: Program, step: Signs, number: int, padded: bool) -> None:
         super().__init__(program, step, number, padded)
@@ -109,6 +111,7 @@ class SignsOperation(Operation[Signs]):
         rows = values[0].shape[0]
         masked = values[0].reshape(rows, self.values)
         shifted = [masked - element(knot) for knot in self.step.knots]
+        await transcript.agree(channel, (self.number, "agree"))
         known = bits.ask(channel, self.number, self.precision, comparing, shifted)
         first = channel.role is Role.SERVER0
 
