@@ -1,0 +1,88 @@
+"""Networks as people use them: MobileNetV2, ResNet50 and VGG16 on shares agree with Keras about the class."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from keras_models import GENERATIONS
+from numpy.typing import NDArray
+from syfr.errors import RangeCheckError
+from syfr.face.imports import imported
+from syfr.importing.calls import KerasObject
+from syfr.importing.keras_import import import_model
+from syfr.party.memory import MemoryCluster
+from syfr.steps import Linear, Signs, follows
+
+KERAS = GENERATIONS["keras3"]
+SIZE, IMAGES, CLASSES = 32, 20, 10
+
+Images = NDArray[np.float32]
+
+
+def images(count: int) -> Images:
+    """Pictures of a colour each, with some noise."""
+    random = np.random.default_rng(5)
+    colours = random.uniform(0.2, 0.8, (count, 1, 1, 3))
+    shades = np.repeat(np.repeat(random.uniform(-0.2, 0.2, (count, 4, 4, 1)), SIZE // 4, 1), SIZE // 4, 2)
+    return np.clip(colours + shades + random.normal(0, 0.03, (count, SIZE, SIZE, 3)), 0, 1).astype(np.float32)
+
+
+def network(name: str, x: Images) -> KerasObject:
+    """A network whose random weights give numbers of ordinary size, and for different images different classes.
+
+    Statistics of normalisation are those of the images; without normalisation kernels are scaled instead. Branches
+    count less than what they are added to, as in trained networks: with weights that are random alone, a deep network
+    blows up every rounding, that of float32 too.
+    """
+    KERAS.utils.set_random_seed(3)
+    build = getattr(KERAS.applications, name)
+    model = build(weights=None, input_shape=(SIZE, SIZE, 3), classes=CLASSES, classifier_activation=None)
+    normalised = [layer for layer in model.layers if type(layer).__name__ == "BatchNormalization"]
+    for layer in normalised:
+        layer.momentum = 0.0
+        if layer.name.endswith(("_3_bn", "_project_BN")):
+            layer.gamma.assign(0.2 * layer.gamma)
+    value = x
+    for layer in [] if normalised else model.layers[1:]:
+        if hasattr(layer, "kernel"):
+            layer.kernel.assign(layer.kernel / np.std(np.asarray(layer(value))))
+        value = layer(value)
+    model(images(100), training=True)
+    last = model.layers[-1]
+    logits = np.asarray(model(x))
+    last.kernel.assign(np.asarray(last.kernel) * 3 / logits.std(0))
+    last.bias.assign(-np.asarray(model(x)).mean(0))
+    return model
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("name", "precision"), [("MobileNetV2", 17), ("ResNet50", 16), ("VGG16", 16)])
+def test_a_network_agrees_with_keras_about_the_class(name: str, precision: int) -> None:
+    x = images(IMAGES)
+    model = network(name, x)
+    expected = np.asarray(model(x))
+    found = imported(model, calibrate=x, allow_unproven=True, digits=None, precision=precision)
+    kernels = {number: weights.kernel for number, weights in found.weights.items()}
+    cluster = MemoryCluster(found.program, kernels, {number: each.bias for number, each in found.weights.items()})
+    answers = []
+    for start in range(0, IMAGES, 5):
+        cluster.prepare(5)
+        answers.append(cluster.query(x[start : start + 5]).values)
+    logits = np.concatenate(answers)
+    assert len(set(expected.argmax(1))) >= CLASSES // 2
+    assert np.abs(logits - expected).max() < 0.15
+    best = np.sort(expected, axis=1)
+    certain = best[:, -1] - best[:, -2] > 0.3
+    assert certain.sum() >= IMAGES // 2
+    np.testing.assert_array_equal(logits.argmax(1)[certain], expected.argmax(1)[certain])
+
+
+def test_a_residual_network_takes_its_sums_into_its_layers() -> None:
+    program = import_model(network("ResNet50", images(2))).program
+    linear = [step for step in program.steps if isinstance(step, Linear)]
+    assert len(linear) == 54
+    assert sum(bool(step.plus) for step in linear) == 16
+    assert [follows(step) for step in linear].count("truncate") == 5
+    relus = [step for step in program.steps if isinstance(step, Signs) and "relu" in step.layer]
+    assert len(relus) == 1  # behind the max pooling
