@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import ModuleType
 
+import numpy as np
 import pytest
 from keras_models import GENERATIONS, agree, sequential
 from syfr.importing.calls import KerasObject
+from syfr.importing.keras_import import import_model
 from syfr.steps import Shape
 
 IMAGE = (7, 6, 3)
@@ -111,3 +113,15 @@ LAYERS: dict[str, tuple[Shape, Stack]] = {
 def test_a_layer_computes_what_keras_does(keras: ModuleType, case: str) -> None:
     shape, stack = LAYERS[case]
     agree(sequential(keras, shape, *stack(keras)), rows=(3,), low=-2.0, high=2.0, tolerance=5e-4)
+
+
+@pytest.mark.parametrize("case", sorted(LAYERS))
+def test_the_program_does_not_depend_on_the_weights(case: str) -> None:
+    shape, stack = LAYERS[case]
+    model = sequential(GENERATIONS["keras3"], shape, *stack(GENERATIONS["keras3"]))
+    program = import_model(model).program
+    for value in (0.0, 1.0):
+        for weight in model.weights:
+            if "seed" not in weight.name and "count" not in weight.name:
+                weight.assign(np.full(tuple(weight.shape), value))
+        assert import_model(model).program == program

@@ -129,9 +129,7 @@ def _close(function: _Function, f: int) -> Curve:
 def _in_units(function: _Function, f: int, tolerance: float) -> Curve | None:
     """Corners, slopes and lines in whole numbers; the lines meet the last corners exactly. None if none is as close."""
     unit, scale = 1 << f, 1 << SCALE_BITS
-    left, right = (
-        (round(line[0] * scale), round(line[1] * unit) * scale) for line in (function.left, function.right)
-    )
+    left, right = ((round(line[0] * scale), round(line[1] * unit) * scale) for line in (function.left, function.right))
     if function.corners:
         knots, slopes = _split(function.corners, left, right, unit)
         return _finished(function, f, knots, np.diff(slopes), left[0], left[1])

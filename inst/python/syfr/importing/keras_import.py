@@ -69,6 +69,7 @@ def import_model(
         raise InputTypeError(f"An object of class {type(model).__name__} is not a Keras model; pass a built one.")
     number_format = precision or Precision()
     graph, inputs, rows = _graph(model)
+    _check_classes(graph, classes)
     choose_answers(graph, output, k, number_format)
     labels = output in ("label", "top_k")
     empty = Program(graph.input_shape, (), number_format, (low, high))
@@ -91,6 +92,15 @@ def import_model(
     )
     program.check()
     return Imported(program, weights)
+
+
+def _check_classes(graph: Graph, classes: Sequence[str]) -> None:
+    """Each output has as many numbers as there are classes; one number stands for two."""
+    shapes = graph.shapes()
+    counts = {2 if shapes[answer.value][-1] == 1 else shapes[answer.value][-1] for answer in graph.answers}
+    if classes and counts != {len(classes)}:
+        found = " and ".join(map(str, sorted(counts)))
+        raise ValueRangeError(f"classes has {len(classes)} names; the model tells {found} classes apart.")
 
 
 def _graph(model: KerasObject) -> tuple[Graph, tuple[Part, ...], int | None]:

@@ -15,7 +15,7 @@ from syfr.importing import layers_merge
 from syfr.importing.calls import Call, KerasObject, Symbol, refuse, scaled
 from syfr.importing.elements import Bend, Curved
 from syfr.importing.layers_activations import named
-from syfr.importing.operations import Floats
+from syfr.importing.operations import Floats, Scale
 from syfr.importing.places import Join, NewShape
 
 Operator = Callable[[Call], int]
@@ -64,6 +64,8 @@ def _both(call: Call) -> tuple[Any, Any]:
 
 
 def _constant(call: Call, operand: Any) -> Floats:
+    if hasattr(operand, "assign"):
+        refuse(call.layer, "works with a weight outside of a layer", "Put it into a layer: a Dense, a Normalization.")
     array = np.asarray(operand, np.float64)
     if not np.isfinite(array).all():
         refuse(call.layer, "works with a number that is not finite", "Give finite numbers.")
@@ -85,8 +87,7 @@ def _times(call: Call) -> int:
     first, second = _both(call)
     if isinstance(first, Symbol) and isinstance(second, Symbol):
         return layers_merge.multiply(call)
-    factor = _constant(call, second if isinstance(first, Symbol) else first)
-    return call.apply(*scaled(call, factor, np.zeros(1), biased=False))
+    return _factor(call, _constant(call, second if isinstance(first, Symbol) else first))
 
 
 def _divided(call: Call) -> int:
@@ -96,11 +97,20 @@ def _divided(call: Call) -> int:
     divisor = _constant(call, second)
     if not divisor.all():
         refuse(call.layer, "divides by zero", "Divide by another constant.")
-    return call.apply(*scaled(call, 1.0 / divisor, np.zeros(1), biased=False))
+    return _factor(call, 1.0 / divisor)
 
 
 def _negative(call: Call) -> int:
-    return call.apply(*scaled(call, np.full(1, -1.0), np.zeros(1), biased=False))
+    return _factor(call, np.full(1, -1.0))
+
+
+def _factor(call: Call, factor: Floats) -> int:
+    """A factor that the model's code names, which the layer after or before it takes in."""
+    if factor.size > 1:
+        return call.apply(*scaled(call, factor, np.zeros(1), biased=False))
+    channels = call.input_shape[-1]
+    numbers = np.full(channels, float(factor.flat[0]))
+    return call.apply(Scale(call.name, numbers, np.zeros(channels), biased=False, uniform=True, public=True))
 
 
 def _extreme(call: Call, sign: float) -> int:
