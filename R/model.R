@@ -8,8 +8,8 @@
 #'
 #' What the workers see of the model is its architecture: layers and shapes, never a weight.
 #'
-#' Dense layers, two-dimensional convolutions, average pooling, batch normalisation, ReLU, flattening and the like are
-#' computed; a layer that cannot be is an error of class `syfr_error_unsupported_layer` that names it. A softmax or
+#' Dense layers, convolutions, pooling, normalisation, activations, sums and the like are computed, also in models with
+#' branches; a layer that cannot be is an error of class `syfr_error_unsupported_layer` that names it. A softmax or
 #' sigmoid at the end is computed by the client, who is shown what goes into it: the client gets what the model's own
 #' `predict()` gives.
 #'

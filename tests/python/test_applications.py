@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from keras_models import GENERATIONS
 from numpy.typing import NDArray
-from syfr.errors import RangeCheckError
 from syfr.face.imports import imported
 from syfr.importing.calls import KerasObject
 from syfr.importing.keras_import import import_model
