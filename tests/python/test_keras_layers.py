@@ -79,6 +79,10 @@ LAYERS: dict[str, tuple[Shape, Stack]] = {
     "batch normalisation of rows": (IMAGE, lambda k: [k.layers.BatchNormalization(axis=1), k.layers.ReLU()]),
     "batch normalisation wide": ((5, 70), lambda k: [k.layers.ReLU(), k.layers.BatchNormalization(), k.layers.ReLU()]),
     "permute": (IMAGE, lambda k: [k.layers.Permute((3, 1, 2)), k.layers.Conv2D(2, 2)]),
+    "permute, rescale": (
+        SEQUENCE,
+        lambda k: [k.layers.ReLU(), k.layers.Permute((2, 1)), k.layers.Rescaling(0.5), k.layers.ReLU()],
+    ),
     "permute twice": (
         IMAGE,
         lambda k: [k.layers.Permute((3, 1, 2)), k.layers.ReLU(), k.layers.Permute((2, 3, 1)), k.layers.ReLU()],

@@ -111,8 +111,11 @@ def _order_rules(chain: Operations, shape: Shape) -> tuple[int, list[Unary]] | N
     following = chain[1] if len(chain) > 1 else None
     if isinstance(following, Order):
         return 2, [first.then(following)]
-    if isinstance(following, (Relu, Bend, Curved)) or (isinstance(following, Scale) and following.uniform):
+    if isinstance(following, (Relu, Bend, Curved)):
         return 2, [following, first]
+    if isinstance(following, Scale) and following.uniform:
+        before = _reshaped(following, first.output_shape(shape), shape)
+        return None if before is None else (2, [before, first])
     return None
 
 
