@@ -145,7 +145,7 @@ def test_no_input_leaves_its_bound(seed: int, groups: int, then: str) -> None:
 def test_the_bound_of_a_convolution_is_the_worst_input(groups: int) -> None:
     program, weights = convolutional(3, groups, "truncate")
     bound = check_ranges(program, weights)[0]
-    kernel = np.rint(weights[0].kernel * 2**14) / 2**14
+    kernel = program.round_kernel(program.steps[0], weights[0].kernel)  # type: ignore[arg-type]
     reach = plain.convolve(np.ones((1, *program.input_shape)), np.abs(kernel), program.steps[0].geometry)  # type: ignore[union-attr, arg-type]
     middle = plain.convolve(np.full((1, *program.input_shape), 0.5), kernel, program.steps[0].geometry)  # type: ignore[union-attr, arg-type]
     reach, middle = reach * program.input_scale, middle * program.input_scale

@@ -7,11 +7,13 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from keras_models import GENERATIONS
-from layer_cases import CASES, CURVES, Case, rows
+from keras_models import GENERATIONS, sequential
+from layer_cases import CASES, CURVES, EXACT, Case, rows
 from layer_runs import BATCHES, input_unit, measure, measured, table
 from syfr.importing.keras_import import import_model
+from syfr.steps import Linear
 
 
 def check(case: Case, generation: str, shape: tuple[int, ...], batches: tuple[int, ...]) -> None:
@@ -47,6 +49,19 @@ def test_an_approximation_does_not_diverge_outside_the_declared_range(case: Case
     for largest in (30.0, 3_800.0):
         far = rows(replace(case, largest=largest), (60,), 5, input_unit(imported.program))
         assert measure(imported, model, far).error < case.tolerance
+
+
+def test_what_a_mean_divides_by_does_not_make_all_weights_err_the_same_way() -> None:
+    """Flat images: a dense layer that took in the mean of 49 numbers has 49 weights for one of Keras's."""
+    k = GENERATIONS["keras3"].layers
+    layers = [k.Conv2D(16, 1, activation="relu"), k.GlobalAveragePooling2D(), k.Dense(10)]
+    model = sequential(GENERATIONS["keras3"], (7, 7, 16), *layers)
+    imported = import_model(model, input_range=(0.0, 4.0))
+    assert any(isinstance(step, Linear) and step.kernel == (7 * 7 * 16, 10) for step in imported.program.steps)
+    colours = np.random.default_rng(3).integers(0, 4 * 512, (30, 1, 1, 16)) / 512
+    flat = np.broadcast_to(colours, (30, 7, 7, 16)).astype(np.float32)
+    error = measure(imported, model, [flat]).error
+    assert error < EXACT
 
 
 @pytest.mark.timeout(300)

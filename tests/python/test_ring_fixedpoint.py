@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 from syfr.errors import ProtocolError
-from syfr.ring.fixedpoint import Precision, signed
+from syfr.ring.fixedpoint import Precision, rounded, signed
 
 
 @given(some.floats(-8_000, 8_000), some.integers(1, 20), some.integers(1, 2))
@@ -58,3 +58,15 @@ def test_only_formats_that_the_kernels_support_pass() -> None:
     for wrong in ({"digit_bits": 2}, {"digit_bits": 4}, {"modulus": 7}, {"modulus": 13}, {"modulus": 12}):
         with pytest.raises(ProtocolError):
             replace(Precision(), **wrong).check()
+
+
+def test_rounding_errors_cancel_over_places() -> None:
+    values = np.random.default_rng(4).normal(0.0, 1.0, (6, 5, 3, 2))
+    unit = 2.0**-8
+    apart, together = rounded(values, 8), rounded(values, 8, 30)
+    for found in (apart, together):
+        assert np.array_equal(found, np.rint(found / unit) * unit)
+    assert np.abs(apart - values).max() <= unit / 2
+    assert np.abs(together - values).max() <= unit
+    assert np.abs((together - values).sum(axis=(0, 1))).max() <= unit / 2 * (1 + 1e-9)
+    assert np.abs((apart - values).sum(axis=(0, 1))).max() > unit / 2

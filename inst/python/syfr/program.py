@@ -18,12 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syfr.errors import ProtocolError, ShapeError
-from syfr.ring.fixedpoint import MAX_COMPARED_BITS, WIRE_BYTES, Precision, Words
+from syfr.ring.fixedpoint import MAX_COMPARED_BITS, WIRE_BYTES, Precision, Words, rounded
 from syfr.steps import (
     MAX_ELEMENTS,
     Combine,
     Linear,
     Ranks,
+    Reshape,
     Shape,
     Signs,
     Step,
@@ -44,6 +45,9 @@ MAX_STEPS = 2_000
 MAX_PARTS = 64
 MAX_CLASSES = 100_000
 MAX_INPUT = 1e9
+MAX_SPREAD = 1 << 24
+"""Larger kernels are rounded number by number, for memory: nothing was folded into them."""
+
 HEADS = ("linear", "softmax", "sigmoid", "label")
 """What the client makes of an output: nothing, a softmax, a sigmoid, or whole numbers that count classes from 0."""
 
@@ -131,6 +135,17 @@ class Program:
         largest = (1 << self.input_bits) - 1
         moved = np.clip(encoded.view(np.int64) + self.input_offset, 0, largest)
         return moved.view(np.uint64)
+
+    def round_kernel(self, step: Linear, kernel: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The weights of a step as fixed point holds them, errors cancelling over the places of an image."""
+        places = 1
+        if kernel.size <= MAX_SPREAD:
+            source = self.steps[step.source - 1] if step.source else None
+            if step.geometry is not None:
+                places = step.kernel[0] * step.kernel[1]
+            elif isinstance(source, Reshape) and len(source.input_shape) == 3 and len(source.output_shape) == 1:
+                places = source.input_shape[0] * source.input_shape[1]
+        return rounded(kernel, self.precision.fraction_bits, places)
 
     @property
     def output_shape(self) -> Shape:

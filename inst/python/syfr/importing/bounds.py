@@ -18,7 +18,7 @@ from syfr.errors import RangeCheckError
 from syfr.importing.evaluation import apply, lines, moved
 from syfr.importing.operations import Floats, Weights
 from syfr.program import Program
-from syfr.ring.fixedpoint import Precision
+from syfr.ring.fixedpoint import Precision, rounded
 from syfr.steps import Combine, Linear, Product, Ranks, Signs, Step, Weigh, follows
 
 MARGIN = 1e-9
@@ -128,7 +128,7 @@ def _given(program: Program, step: Step, weights: Weights | None, sources: Seque
     if isinstance(step, Linear):
         if weights is None:
             raise ValueError(f"layer '{step.layer}' has no weights")
-        found = _linear(step, weights, precision, low, high)
+        found = _linear(program, step, weights, low, high)
         added = _weighted([factor for _, factor in step.plus], sources[1:])
         return found[0] + added[0], found[1] + added[1]
     if isinstance(step, Combine):
@@ -206,17 +206,12 @@ def _matrices(sources: Sequence[Interval]) -> Interval:
     return -most, most
 
 
-def _linear(step: Linear, weights: Weights, precision: Precision, low: Floats, high: Floats) -> Interval:
-    kernel = _rounded(weights.kernel, precision.fraction_bits)
-    bias = _rounded(weights.bias, 2 * precision.fraction_bits)
+def _linear(program: Program, step: Linear, weights: Weights, low: Floats, high: Floats) -> Interval:
+    kernel = program.round_kernel(step, weights.kernel)
+    bias = rounded(weights.bias, 2 * program.precision.fraction_bits)
     middle = apply((high + low) / 2, kernel, step.geometry) + bias
     reach = apply((high - low) / 2, np.abs(kernel), step.geometry)
     return middle - reach, middle + reach
-
-
-def _rounded(values: Floats, bits: int) -> Floats:
-    rounded: Floats = np.rint(values * 2.0**bits) / 2.0**bits
-    return rounded
 
 
 def _rounded_to_unit(precision: Precision, step: Step, interval: Interval) -> Interval:

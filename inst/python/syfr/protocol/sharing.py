@@ -64,7 +64,7 @@ def share_weights(
     masked: dict[int, Words] = {}
     bias_shares: tuple[dict[int, Words], dict[int, Words]] = {}, {}
     for number, step in program.linear_steps():
-        secret = program.precision.encode(kernels[number])
+        secret = program.precision.encode(program.round_kernel(step, kernels[number]))
         masked[number] = secret + kernel_mask(seeds[0], number, step) + kernel_mask(seeds[1], number, step)
         bias = program.precision.encode(biases[number], scale=2)
         bias_shares[0][number] = own.elements("bias", bias.shape)

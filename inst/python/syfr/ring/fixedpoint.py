@@ -86,6 +86,25 @@ class Precision:
         return elements.view(np.int64).astype(np.float64) / 2.0 ** (scale * self.fraction_bits)
 
 
+def rounded(values: NDArray[np.float64], bits: int, places: int = 1) -> NDArray[np.float64]:
+    """Multiples of 2^-bits close to ``values``, whose first axes are ``places`` along which errors cancel.
+
+    What is left over at one place is added at the next, so that sums over the places are off by half a unit and not by
+    half a unit each. Weights that many neighbouring numbers share, as in a mean, would otherwise all err the same way.
+    """
+    unit = 2.0**-bits
+    if places == 1:
+        return np.asarray(np.rint(values / unit) * unit)
+    wanted = values.reshape(places, -1) / unit
+    found = np.empty_like(wanted)
+    left = np.zeros(wanted.shape[1])
+    for place in range(places):
+        left += wanted[place]
+        found[place] = np.rint(left)
+        left -= found[place]
+    return np.asarray((found * unit).reshape(values.shape))
+
+
 def signed(elements: Words, bits: int) -> Words:
     """The low ``bits`` bits of each element, read as a two's complement number, in 64 bits."""
     shift = np.uint64(64 - bits)
