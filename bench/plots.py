@@ -47,10 +47,11 @@ def _caption(machine: dict[str, Any]) -> str:
     return f"{machine['processor']}, {machine['cores']} cores, {machine['date'][:10]}, commit {machine['commit']}"
 
 
-def _line(axes: Axes, points: dict[float, Figure], label: str, place: int) -> None:
+def _line(axes: Axes, points: dict[float, Figure], label: str, place: int, style: str = "-") -> None:
     x = sorted(points)
     colour = COLOURS[place]
-    axes.plot(x, [points[at].median * 1e3 for at in x], color=colour, marker=MARKERS[place], label=label)
+    values = [points[at].median * 1e3 for at in x]
+    axes.plot(x, values, color=colour, linestyle=style, marker=MARKERS[place], label=label)
     low, high = ([getattr(points[at], which) * 1e3 for at in x] for which in ("p10", "p90"))
     axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
 
@@ -77,16 +78,27 @@ def _log(axes: Axes, ticks: list[float]) -> None:
 def _latency(axes: Axes, figures: Figures) -> bool:
     ticks: list[float] = []
     for place, model in enumerate(report.MODELS):
-        points = {float(rows): figure for rows, figure in figures.below(f"growth/batch/{model}/").items()}
-        if points:
-            _line(axes, points, model, place)
-            _proportional(axes, points)
-            ticks = sorted(points)
+        ahead = {float(rows): figure for rows, figure in figures.below(f"growth/batch/{model}/").items()}
+        inside = {
+            (rows := float(name.removesuffix("/inside"))): _seconds(rows, figure)
+            for name, figure in figures.below(f"throughput/{model}/").items()
+            if name.endswith("/inside")
+        }
+        for points, how, style in ((ahead, "prepared ahead", "-"), (inside, "prepared inside the time", "--")):
+            if points:
+                _line(axes, points, f"{model}, {how}", place, style)
+                _proportional(axes, points)
+                ticks = sorted({*ticks, *points})
     if ticks:
         _log(axes, ticks)
-        axes.set(title="One query, preprocessing done ahead", xlabel="images in the query", ylabel="ms")
+        axes.set(title="One query", xlabel="images in the query", ylabel="ms")
         axes.legend(title="median, 10 - 90 %; dotted: in proportion", frameon=False)
     return bool(ticks)
+
+
+def _seconds(rows: float, rate: Figure) -> Figure:
+    """How long a query takes on the average: some of them find rows prepared, and others wait for the next block."""
+    return Figure(rate.name, "s", rows / rate.median, rows / rate.p90, rows / rate.p10, rate.runs)
 
 
 def _growth(axes: Axes, figures: Figures) -> bool:

@@ -19,7 +19,6 @@ STORE_ROWS = 512
 """More rows than the workers keep ready for a session."""
 
 
-
 def measure(figures: Figures, model: Any, cluster: sy.TFECluster, batches: tuple[int, ...] = BATCHES) -> None:
     """Each batch size in a session of its own, whose requests have that size."""
     processes = {**serving.pids(cluster), "client": os.getpid()}
