@@ -327,7 +327,21 @@ def graphs() -> dict[str, Model]:
         Combine("half", (8,), (3, 3), (ONE // 2,), 0, 14, "relu"),
         Combine("output", (9,), (3, 3), (1,), then="output"),
     ]
+    branches = [
+        first,
+        dense(0, 5, 6, "relu"),
+        replace(relu6, source=1),
+        Ranks("ranks", 2, shape),
+        Product("gate", 3, 2, shape, "truncate"),
+        replace(curve, source=5),
+        Combine("sum", (4, 6, 3), shape, (1, 1, -1)),
+        Signs("input", 0, (5,), (ONE // 2,), (1,)),
+        dense(7, 6, 3, "output"),
+        Combine("gate", (6,), shape, (1,), then="output"),
+        dense(8, 5, 2, "output"),
+    ]
     return {
+        "branches": model((5,), branches),
         "exact relu": model((5,), [first, Signs("relu", 1, shape, (0,), (1,)), last]),
         "relu6": model((5,), [first, relu6, last]),
         "curve": model((5,), [first, curve, last]),

@@ -95,6 +95,7 @@ def test_relu_takes_four_delays_a_lift_three_and_truncation_two() -> None:
         "moved": 2 + 4 + 2 + 4,
         "rows inside": 2 + 3,
         "two outputs": 4,
+        "branches": 2 + 3 + 2 + 4,
     }
 
 
