@@ -1,37 +1,60 @@
-"""At full size: every message looks uniform, no stream is used twice, and no worker ever receives a number in clear."""
+"""At full size: every message looks uniform, and no stream is used twice."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
-from harness import Model, dense, model, small_models
-from numpy.lib.stride_tricks import sliding_window_view
+from harness import ONE, Model, dense, model, small_models
 from numpy.typing import NDArray
-from syfr.party.memory import MemoryCluster, Sent
-from syfr.party.streams import PURPOSES, PairKeys
+from syfr.party.memory import Sent
+from syfr.party.streams import PURPOSES, BlockStreams, PairKeys
 from syfr.protocol import sharing
 from syfr.protocol.roles import DEALER, SERVERS, Role
 from syfr.protocol.sharing import mask_input
 from syfr.ring.fixedpoint import Precision
-from syfr.ring.packing import unpack_digits, unpack_elements
+from syfr.ring.packing import unpack_digits
 from syfr.ring.streams import KeyStream
+from syfr.steps import Combine, Product, Ranks, Signs, Take
 from views import looks_uniform
 
 Array = NDArray[Any]
 PRECISION = Precision()
 
 
-def wide_model(zero: bool) -> Model:
-    """A model with many values a layer; with ``zero`` all weights are zero, so that only the masks vary."""
-    found = model((5,), [dense(0, 5, 2_000, "relu"), dense(1, 2_000, 600, "truncate"), dense(2, 600, 300, "output")])
-    if zero:
-        for weights in (found.kernels, found.biases):
-            weights.update({number: 0.0 * values for number, values in weights.items()})
+def wide_layers() -> Model:
+    """A model with many values a layer."""
+    return model((5,), [dense(0, 5, 2_000, "relu"), dense(1, 2_000, 600, "truncate"), dense(2, 600, 300, "output")])
+
+
+def wide_graph() -> Model:
+    """The same of the steps that have no weights."""
+    shape = (1_000,)
+    steps = [
+        dense(0, 5, 1_000, "truncate"),
+        Signs("relu", 1, shape, (0,), (1,)),
+        Signs("bits", 1, shape, (-ONE, 0, ONE), (ONE, -ONE, ONE), bits=True),
+        Signs("curve", 1, shape, (-ONE, ONE), (900, -700), 300, 5, 14),
+        Take("some", 1, (128,), 0, tuple(range(128))),
+        Ranks("ranks", 5, (128,)),
+        Product("product", 1, 2, shape, "truncate"),
+        Combine("sum", (2, 3, 4, 7), shape, (1, 2, 3, 4), 0, 14, "truncate"),
+        dense(8, 1_000, 150, "output"),
+        Combine("output", (6,), (128,), (1,), then="output"),
+    ]
+    return model((5,), steps)
+
+
+WIDE = {"layers": wide_layers, "graph": wide_graph}
+
+
+def zeros(found: Model) -> Model:
+    """The model with all weights zero, so that only the masks vary."""
+    for weights in (found.kernels, found.biases):
+        weights.update({number: 0.0 * values for number, values in weights.items()})
     return found
 
 
@@ -64,8 +87,9 @@ def assert_message_uniform(sent: Sent) -> None:
 
 
 @pytest.mark.parametrize("zero", [True, False])
-def test_every_message_looks_uniform(zero: bool) -> None:
-    found = wide_model(zero)
+@pytest.mark.parametrize(("name", "messages"), [("layers", 8 + 4), ("graph", 4 + 6 + 6 + 8 + 6 + 4 + 4)])
+def test_every_message_looks_uniform(name: str, messages: int, zero: bool) -> None:
+    found = zeros(WIDE[name]()) if zero else WIDE[name]()
     cluster = found.cluster()
     x = found.inputs(12) * (not zero)
     dealt = cluster.prepare(12)
@@ -74,16 +98,16 @@ def test_every_message_looks_uniform(zero: bool) -> None:
             assert_words_of_digits(array)
         else:
             assert all(looks_uniform(array.reshape(-1, 6)[:, place], 256) for place in range(6))
-    messages = cluster.query(x).messages
-    assert len(messages) == 8 + 4
-    for sent in messages:
+    received = cluster.query(x).messages
+    assert len(received) == messages
+    for sent in received:
         assert_message_uniform(sent)
 
 
 def test_masked_inputs_and_shared_weights_look_uniform() -> None:
     masked = mask_input(np.zeros((100, 784), np.uint64), sharing.fresh_seeds(), 5)
     assert looks_uniform(masked.view(np.uint8), 256)
-    found = wide_model(zero=True)
+    found = zeros(wide_layers())
     for share in sharing.share_weights(found.program, found.kernels, found.biases):
         for array in share.masked.values():
             assert looks_uniform(array.view(np.uint8), 256)
@@ -173,6 +197,18 @@ def test_a_block_that_is_made_twice_is_noticed(constructed: list[KeyStream]) -> 
         assert_no_stream_serves_twice(constructed)
 
 
+@pytest.mark.parametrize("name", ["curve", "label", "product"])
+def test_a_purpose_that_stands_for_two_is_noticed(
+    name: str, constructed: list[KeyStream], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    common = BlockStreams.common
+    monkeypatch.setattr(BlockStreams, "common", lambda self, peer, number, _: common(self, peer, number, "mask"))
+    found = small_models()[name]
+    found.cluster().query(found.inputs(1))
+    with pytest.raises(AssertionError):
+        assert_no_stream_serves_twice(constructed)
+
+
 def test_names_of_streams_do_not_collide(constructed: list[KeyStream]) -> None:
     keys = PairKeys({Role.SERVER1: b"1" * 16, DEALER: b"2" * 16}, b"session")
     for block in (0, 1, 255, 256, 65_536, 2**32 - 1):
@@ -197,122 +233,3 @@ def test_online_no_worker_draws_anything(constructed: list[KeyStream]) -> None:
         messages = cluster.query(found.inputs(rows)).messages
         assert {sent.tag[1] for sent in messages if sent.sender == DEALER} == {"answer"}
     assert [stream.label for stream in constructed] == ["input"] * 4  # type: ignore[attr-defined]
-
-
-# ---- nothing in clear ----
-
-
-def integer_model() -> Model:
-    """Whole-number weights: no rounding happens, so all inner values are known exactly."""
-    found = model((6,), [dense(0, 6, 12, "relu"), dense(1, 12, 9, "truncate"), dense(2, 9, 5, "output")])
-    rng = np.random.default_rng(20)
-    for number, step in found.program.linear_steps():
-        found.kernels[number] = rng.integers(-3, 4, step.kernel).astype(np.float64)
-        found.biases[number] = rng.integers(1, 9, step.kernel[-1:]).astype(np.float64)
-    return found
-
-
-WINDOW = 3
-
-
-def encodings(values: Array) -> Iterator[Array]:
-    """Real numbers as a worker could hold them: at either scale, row by row."""
-    for scale in (1, 2):
-        yield PRECISION.encode(values, scale).reshape(-1)
-
-
-def secrets_of(found: Model, x: Array) -> dict[str, list[Array]]:
-    """Input, weights and inner values, encoded, by name."""
-    inner = found.plain(x)
-    weights = [*found.kernels.values(), *found.biases.values()]
-    before_relu = inner[0] @ found.kernels[0] + found.biases[0]
-    named = {"input": [x], "weights": weights, "inner": [*inner[1:], before_relu]}
-    return {name: [array for values in many for array in encodings(values)] for name, many in named.items()}
-
-
-def as_elements(array: Array) -> Iterator[tuple[Array, int]]:
-    """An array's numbers in every way that ring elements are laid out, and how many of their bits count."""
-    if array.dtype == np.uint64:
-        yield array.reshape(-1), 64
-        yield array.reshape(-1), 48
-    elif array.dtype == np.uint32:
-        yield array.reshape(-1).astype(np.uint64), PRECISION.truncated_bits
-        yield array.reshape(-1).astype(np.uint64), 32
-    elif array.size % 6 == 0:
-        yield unpack_elements(array.reshape(-1), (array.size // 6,)), 48
-
-
-def total(mine: Array, theirs: Array) -> Array:
-    """What two swapped shares open to."""
-    if mine.dtype == np.uint32:
-        return mine + theirs
-    (first, _), (second, _) = *as_elements(mine), *as_elements(theirs)
-    return first + second
-
-
-def found_in(received: list[Array], secrets: dict[str, list[Array]]) -> set[str]:
-    """The names of the secrets of which three neighbouring numbers stand anywhere in what was received."""
-    met = set()
-    for array in received:
-        for elements, bits in as_elements(array):
-            keep = np.uint64((1 << bits) - 1)
-            windows = {window.tobytes() for window in sliding_window_view(elements & keep, min(WINDOW, elements.size))}
-            for name, many in secrets.items():
-                for secret in many:
-                    if secret.size >= WINDOW:
-                        looked_for = sliding_window_view(secret & keep, WINDOW)
-                        met |= {name for window in looked_for if window.any() and window.tobytes() in windows}
-    return met
-
-
-def everything_received(cluster: MemoryCluster, found: Model, x: Array) -> dict[Role, list[Array]]:
-    """All arrays that each worker received or opened: its share, the masked input, dealt and online messages."""
-    received: dict[Role, list[Array]] = {role: [] for role in SERVERS}
-    received[Role.SERVER1] += cluster.prepare(x.shape[0])
-    inputs: list[Array] = []
-
-    def watch(role: Role, masked: Array) -> Array:
-        received[role].append(masked)
-        inputs.append(masked)
-        return masked
-
-    messages = cluster.query(x, watch).messages
-    for sent in messages:
-        received[sent.receiver] += sent.arrays
-        for other in messages:
-            if (other.sender, other.receiver, other.tag) == (sent.receiver, sent.sender, sent.tag):
-                received[sent.receiver].append(total(other.arrays[-1], sent.arrays[-1]))
-    return received
-
-
-def found_by_worker(found: Model) -> dict[Role, set[str]]:
-    """Share the model, run a query, and search what each worker received."""
-    x = np.random.default_rng(21).integers(-5, 6, (3, *found.program.input_shape)).astype(np.float64)
-    shares = sharing.share_weights(found.program, found.kernels, found.biases)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sharing, "share_weights", lambda *_: shares)
-        cluster = found.cluster()
-    received = everything_received(cluster, found, x)
-    for share in shares:
-        received[share.role] += [*share.masked.values(), *share.biases.values()]
-    secrets = secrets_of(found, x)
-    return {role: found_in(arrays, secrets) for role, arrays in received.items()}
-
-
-def test_no_worker_receives_input_weights_or_inner_values() -> None:
-    assert found_by_worker(integer_model()) == {role: set() for role in SERVERS}
-
-
-@pytest.mark.parametrize(
-    ("label", "name"), [("input", "input"), ("kernel", "weights"), ("mask", "inner"), ("R", "inner")]
-)
-def test_the_search_finds_what_is_not_masked(monkeypatch: pytest.MonkeyPatch, label: str, name: str) -> None:
-    def dropping(draw: Any) -> Any:
-        return lambda self, which, *rest: draw(self, which, *rest) * np.uint32(which != label)
-
-    for draw in ("elements", "integers"):
-        monkeypatch.setattr(KeyStream, draw, dropping(getattr(KeyStream, draw)))
-    found = found_by_worker(integer_model())
-    assert name in found[Role.SERVER0]
-    assert name in found[Role.SERVER1]
-    assert not found[DEALER]
