@@ -187,7 +187,8 @@ def test_a_full_disk(tmp_path: Path, seen: Seen) -> None:
 def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k,mode=0700", "tmpfs", str(disk)], check=False).returncode:
+    mount = ["mount", "-t", "tmpfs", "-o", "size=128k,mode=0700", "tmpfs", str(disk)]
+    if subprocess.run(mount, check=False).returncode:
         pytest.skip("a small disk cannot be mounted here")
     try:
         made = Hosts(tmp_path, options={"server1": ["--state-dir", str(disk)]})

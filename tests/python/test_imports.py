@@ -16,11 +16,12 @@ MAY_IMPORT = {
     "directories": {"errors"},
     "ring": BASE,
     "steps": {"errors"},
-    "program": {"errors", "ring", "steps"},
+    "step_messages": {"errors", "steps"},
+    "program": {"errors", "ring", "steps", "step_messages"},
     "protocol": {"errors", "ring", "steps", "program"},
     "trust": BASE | {"hosts"},
     "link": {"errors", "trust"},
-    "party": BASE | {"ring", "steps", "program", "protocol", "link", "trust", "version"},
+    "party": BASE | {"ring", "steps", "step_messages", "program", "protocol", "link", "trust", "version"},
     "importing": {"errors", "ring", "steps", "program"},
 }
 """What each lower floor may import of syfr; a floor may always import itself."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from syfr.errors import ProtocolError, ShapeError
 from syfr.ring.fixedpoint import MAX_COMPARED_BITS, WIRE_BYTES, Precision, Words, rounded
+from syfr.step_messages import integer, mapping, pair, sequence, shape_from, step_from_message, step_to_message, text
 from syfr.steps import (
     MAX_ELEMENTS,
     Combine,
@@ -30,15 +31,7 @@ from syfr.steps import (
     Step,
     check_shapes,
     follows,
-    integer,
     is_output,
-    mapping,
-    pair,
-    sequence,
-    shape_from,
-    step_from_message,
-    step_to_message,
-    text,
 )
 
 MAX_STEPS = 2_000

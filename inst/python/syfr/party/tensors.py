@@ -20,7 +20,8 @@ from syfr.protocol.roles import DEALER, Role
 from syfr.protocol.sharing import SEED_BYTES, input_mask
 from syfr.ring.fixedpoint import WIRE_BYTES, Words
 from syfr.ring.packing import unpack_elements
-from syfr.steps import Shape, check_shapes, shape_from
+from syfr.step_messages import shape_from
+from syfr.steps import Shape, check_shapes
 from syfr.trust.identity import Identity
 
 NUMBER_BYTES = 16
