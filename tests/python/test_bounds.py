@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import plain
 import pytest
@@ -12,7 +14,20 @@ from syfr.importing.bounds import check_ranges, limit
 from syfr.importing.operations import Weights
 from syfr.program import Program
 from syfr.ring.fixedpoint import Precision
-from syfr.steps import Combine, Geometry, Linear, Reshape, Shape, Signs, Step, Take
+from syfr.steps import (
+    Combine,
+    Concatenate,
+    Geometry,
+    Linear,
+    Product,
+    Ranks,
+    Reshape,
+    Shape,
+    Signs,
+    Step,
+    Take,
+    Weigh,
+)
 
 
 def dense(kernel: list[list[float]], bias: list[float], layer: str = "dense", **of_program: object) -> tuple:  # type: ignore[type-arg]
@@ -175,3 +190,60 @@ def test_a_maximum_and_a_minimum_are_bounded_by_what_they_choose_from(sign: int,
     unit = 2.0**-14
     low, high = (0.0, 1.0) if sign == 1 else (-3.0, 0.0)
     assert (last.low, last.high) == pytest.approx((low, high), abs=2 * unit)
+
+
+ONE = 1 << 14
+KINDS: dict[str, tuple[tuple[Step, ...], tuple[float, float]]] = {
+    "difference": ((Combine("x", (1, 1), (2,), (1, -3)),), (-11.0, 9.0)),
+    "scaled sum": ((Combine("x", (1,), (2,), (-1,), ONE << 3, 2, "truncate"),), (1.25, 2.5)),
+    "relu of a sum": ((Combine("x", (1,), (2,), (1 << 4,), 0, 4, "relu"),), (0.0, 3.0)),
+    "knot between the ends": ((Signs("x", 1, (2,), (0,), (2,), -1),), (0.0, 3.0)),
+    "knots beyond the ends": ((Signs("x", 1, (2,), (-9 * ONE, 9 * ONE), (1, -1)),), (7.0, 12.0)),
+    "falling line": ((Signs("x", 1, (2,), (5 * ONE,), (1,), -(1 << 4), ONE << 4, 4),), (-2.0, 3.0)),
+    "jump": ((Signs("x", 1, (2,), (ONE,), (5 * ONE,), bits=True),), (0.0, 5.0)),
+    "line and jump": ((Signs("x", 1, (2,), (ONE,), (-4 * ONE,), 1, bits=True),), (-3.0, 1.0)),
+    "product": ((Product("x", 1, 1, (2,), "truncate"),), (-6.0, 9.0)),
+    "matrix product": (
+        (Reshape("x", 1, (2,), (1, 2)), Reshape("x", 1, (2,), (2, 1)), Product("x", 2, 3, (1, 1), "truncate", True)),
+        (-18.0, 18.0),
+    ),
+    "weighed": ((Weigh("x", 1, (1,), (2, -3)),), (-13.0, 12.0)),
+    "ranks": ((Ranks("x", 1, (2,)),), (0.0, 1.0)),
+    "a zero taken": ((Take("x", 1, (3,), 0, (-1, 0, 1)), Weigh("x", 2, (1,), (1, 0, 0))), (0.0, 0.0)),
+    "joined": ((Concatenate("x", (1, 1), (4,), 0), Weigh("x", 2, (1,), (1, 1, 1, 1))), (-8.0, 12.0)),
+}
+"""Steps on two numbers from -2 to 3, and the bounds of what the last one gives."""
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_the_bound_of_every_kind_of_step(kind: str) -> None:
+    steps, expected = KINDS[kind]
+    first = Linear("first", 0, (2, 2), (2,), (2,), "truncate")
+    last = Combine("last", (len(steps) + 1,), steps[-1].output_shape, (1,), then="output")
+    program = Program((2,), (first, *steps, last), input_range=(-2.0, 3.0))
+    program.check()
+    weights = {0: Weights(np.eye(2) / program.input_scale, np.zeros(2))}
+    bound = check_ranges(program, weights)[-1]
+    assert (bound.low, bound.high) == pytest.approx(expected, abs=3e-3)
+    x = np.random.default_rng(1).choice([-2.0, -0.01, 0.0, 1.0, 3.0], (500, 2))
+    found = plain.evaluate(program, weights, x)
+    assert bound.low - 3e-3 <= found.min()
+    assert found.max() <= bound.high + 3e-3
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        (Signs("far", 1, (1,), (-5000 * ONE,), (1,)), "'far' can reach 10000 "),
+        (Signs("steep", 1, (1,), (0,), (2,)), "'steep' can reach 10000 "),
+        (Product("square", 1, 1, (1,), "truncate"), "'square' can reach 2.5e+07 "),
+        (Combine("twice", (1,), (1,), (2 << 4,), 0, 4, "truncate"), "'twice' can reach 10000 "),
+    ],
+)
+def test_every_kind_of_step_may_be_what_does_not_fit(step: Step, message: str) -> None:
+    first = Linear("first", 0, (1, 1), (1,), (1,), "relu")
+    last = Combine("last", (2,), (1,), (1,), then="output")
+    program = Program((1,), (first, step, last))
+    program.check()
+    with pytest.raises(RangeCheckError, match=re.escape(message)):
+        check_ranges(program, {0: Weights(np.array([[5000.0]]), np.zeros(1))})

@@ -139,6 +139,13 @@ def test_a_large_batch_goes_in_parts(fakes: Workers, monkeypatch: pytest.MonkeyP
     assert [frame.meta["rows"] for frame in frames(workers["server0"], "query")] == [4, 4, 2]
 
 
+def test_a_part_holds_no_more_than_workers_have_room_for(fakes: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("syfr.face.client.QUERY_ELEMENTS", 13)
+    client, workers = connected(fakes)
+    client.querying(np.zeros((5, 2, 2))).wait(20)
+    assert [frame.meta["rows"] for frame in frames(workers["server0"], "query")] == [2, 2, 1]
+
+
 def test_parts_are_whole_requests(fakes: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("syfr.face.client.QUERY_ROWS", 7)
     client, workers = fakes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -239,3 +240,17 @@ def test_what_no_output_needs_is_left_out() -> None:
     cropped = keras.layers.Cropping2D(2)(keras.layers.ZeroPadding2D(2)(start))
     program = imported(keras.Model(start, keras.layers.Conv2D(2, 3)(cropped))).program
     assert sum(isinstance(step, Take) for step in program.steps) <= 4
+
+
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+@pytest.mark.parametrize("suffix", ["keras", "h5", "hdf5"])
+def test_a_model_that_was_saved(keras: ModuleType, suffix: str, tmp_path: Path) -> None:
+    start = inputs(keras, IMAGE)
+    model = keras.Model(start, keras.layers.Flatten()(residual(keras, start, 3)))
+    randomize(model)
+    path = str(tmp_path / f"model.{suffix}")
+    model.save(path)
+    loaded, made = import_model(keras.models.load_model(path, compile=False)), import_model(model)
+    assert loaded.program == made.program
+    for number, weights in made.weights.items():
+        np.testing.assert_array_equal(loaded.weights[number].kernel, weights.kernel)

@@ -6,9 +6,13 @@ from collections.abc import Callable
 from types import ModuleType
 
 import numpy as np
+import plain
 import pytest
 from keras_models import GENERATIONS, agree, sequential
+from syfr.importing.bounds import check_ranges
+from syfr.importing.calibration import HEADROOM, calibrated
 from syfr.importing.calls import KerasObject
+from syfr.importing.evaluation import evaluate
 from syfr.importing.keras_import import import_model
 from syfr.steps import Shape
 
@@ -129,3 +133,20 @@ def test_the_program_does_not_depend_on_the_weights(case: str) -> None:
             if "seed" not in weight.name and "count" not in weight.name:
                 weight.assign(np.full(tuple(weight.shape), value))
         assert import_model(model).program == program
+
+
+@pytest.mark.parametrize("case", sorted(LAYERS))
+def test_no_value_is_outside_of_its_proven_bound(case: str) -> None:
+    shape, stack = LAYERS[case]
+    model = sequential(GENERATIONS["keras3"], shape, *stack(GENERATIONS["keras3"]))
+    imported = import_model(model, input_range=(-2, 2))
+    random = np.random.default_rng(3)
+    x = np.where(random.random((20, *shape)) < 0.5, -2.0, 2.0)
+    proven = check_ranges(imported.program, imported.weights)
+    seen = calibrated(imported.program, imported.weights, x)
+    assert [bound.step for bound in seen] == [bound.step for bound in proven]
+    for found, bound in zip(seen, proven, strict=True):
+        assert bound.low - 0.01 <= found.low / HEADROOM
+        assert found.high / HEADROOM <= bound.high + 0.01
+    twin = plain.evaluate(imported.program, imported.weights, x[:2])
+    np.testing.assert_allclose(evaluate(imported.program, imported.weights, x[:2]), twin, atol=1e-9)

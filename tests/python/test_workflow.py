@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import syfr as sy
-from keras_models import GENERATIONS
+from keras_models import GENERATIONS, randomize
 from small_model import IN, OUT, TOLERANCE, WAIT, images, plain, small
 from syfr.errors import (
     ClosedError,
@@ -74,6 +74,39 @@ def test_inputs_of_another_range_and_untrusted_clients(cluster: sy.TFECluster, c
             x = images(2) * 6 - 3
             np.testing.assert_allclose(client.querying(x).wait(WAIT), plain(model, x), atol=TOLERANCE)
             assert client.last_query["delays"] == client.model_info["delays"]
+
+
+def test_several_inputs_and_outputs_and_labels_alone(cluster: sy.TFECluster, client: Client) -> None:
+    keras = GENERATIONS["keras3"]
+    one, two = keras.Input((3,), name="one"), keras.Input((4, 4, 1), name="two")
+    layers = keras.layers
+    image = layers.Flatten()(layers.MaxPooling2D(2)(layers.Conv2D(2, 1, activation="relu")(two)))
+    hidden = layers.Concatenate()([layers.Dense(3)(one), image])
+    ends = {
+        "class": layers.Dense(5, activation="softmax")(hidden),
+        "gate": layers.Dense(1, activation="sigmoid")(hidden),
+    }
+    model = keras.Model([one, two], ends)
+    randomize(model)
+    random = np.random.default_rng(4)
+    x = {"one": random.uniform(0, 1, (6, 3)), "two": random.uniform(0, 1, (6, 4, 4, 1))}
+    expected = {name: np.asarray(value) for name, value in model([x["one"], x["two"]]).items()}
+    shapes = [(6, 3), (6, 4, 4, 1)]
+    with held(model, cluster, digits=None) as found:
+        found.open_serving().wait(WAIT)
+        client.connecting(shapes, [(6, 5), (6, 1)]).wait(WAIT)
+        answer = client.querying(x).wait(WAIT)
+        assert isinstance(answer, dict)
+        for name, wanted in expected.items():
+            np.testing.assert_allclose(answer[name], wanted, atol=TOLERANCE)
+        assert client.last_query["delays"] == client.model_info["delays"]
+    with held(model, cluster, output="label", untrusted_clients=True) as found:
+        found.open_serving().wait(WAIT)
+        client.connecting(shapes, [(6, 1), (6, 1)]).wait(WAIT)
+        labels = client.querying([x["one"], x["two"]]).wait(WAIT)
+        assert isinstance(labels, dict)
+        np.testing.assert_array_equal(labels["class"][:, 0], expected["class"].argmax(1))
+        np.testing.assert_array_equal(labels["gate"], expected["gate"] >= 0.5)
 
 
 def test_a_batch_larger_than_a_query(
