@@ -29,7 +29,7 @@
 #' gets.
 #'
 #' @param model A Keras model, from R's keras or keras3 packages, from Python's keras by way of reticulate, or the
-#'   path of a model saved as `.keras`, `.h5` or `.hdf5`.
+#'   path of a model saved as `.keras`, `.h5` or `.hdf5`. Numbers are shared as a private tensor: see [sy_tensor()].
 #' @param cluster A cluster made by [sy_cluster()].
 #' @param name What clients call the model; `NULL` for the name that Keras gave it.
 #' @param input_range The smallest and the largest number that an input may hold. The workers compute with fixed
@@ -48,6 +48,7 @@
 #'   inside it gets too large.
 #' @param allow_unproven Whether it is enough that none did with the inputs in `calibrate`. The model is then marked as
 #'   not proven.
+#' @param ... No more arguments for models; for tensors those of [sy_tensor()].
 #' @return An object of class `syfr_model`, invisibly: [sy_serve()], [sy_stop()] and [sy_shutdown_workers()] take it.
 #'   They take the Keras model itself too.
 #' @inheritSection sy_stop What stops what
@@ -58,10 +59,18 @@
 #'   model
 #' })
 #' @export
-sy_share <- function(model, cluster, name = NULL, input_range = c(0, 1), timeout = 300, untrusted_clients = FALSE,
-                     output = c("model", "logits", "label", "top_k"), k = 5, digits = 10, classes = NULL,
-                     precision = NULL, calibrate = NULL, allow_unproven = FALSE) {
+sy_share <- function(model, cluster, ...) UseMethod("sy_share")
+
+#' @rdname sy_share
+#' @export
+sy_share.default <- function(model, cluster, name = NULL, input_range = c(0, 1), timeout = 300,
+                             untrusted_clients = FALSE, output = c("model", "logits", "label", "top_k"), k = 5,
+                             digits = 10, classes = NULL, precision = NULL, calibrate = NULL,
+                             allow_unproven = FALSE, ...) {
   call <- sys.call()
+  if (...length() > 0) {
+    stop_syfr("type", "There are arguments that are not those of ?sy_share. Give only these.", call)
+  }
   # What is not given is left to Python, which has the same defaults.
   given <- list(
     output = if (!missing(output)) as_output(output, call), k = if (!missing(k)) k,

@@ -25,6 +25,7 @@ new_reporter <- function(style = progress_style()) {
       shared = cli::cli_alert_success("shared {.val {event$name}} among the workers"),
       serving = counter$begin("served", event$of),
       served = counter$count("served", event$served, event$of),
+      shared_rows = if (counter$begun() || event$rows < event$of) counter$count("shared rows", event$rows, event$of),
       # An answer that comes in one part needs no progress.
       answered = if (counter$begun() || event$rows < event$of) counter$count("answered", event$rows, event$of)
     )

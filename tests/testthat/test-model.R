@@ -96,7 +96,8 @@ test_that("what cannot be shared or served is named", {
   recurrent <- keras$Sequential(list(keras$Input(shape = list(4L, 3L)), layers$LSTM(2L, name = "memory")))
   expect_error(sy_share(recurrent, cluster), "memory", class = "syfr_error_unsupported_layer")
   expect_error(sy_share(keras, cluster), class = "syfr_error_type")
-  expect_error(sy_share(42, cluster), "not a Keras model", class = "syfr_error_type")
+  expect_error(sy_share(NULL, cluster), "not a Keras model", class = "syfr_error_type")
+  expect_error(sy_share(bundled_model(), cluster, names = "digits"), "arguments", class = "syfr_error_type")
   expect_error(sy_share("no-such-file.h5", cluster), "no-such-file.h5", class = "syfr_error_type")
   expect_error(sy_share(bundled_model(), 42), "`cluster`", class = "syfr_error_type")
 
