@@ -15,8 +15,10 @@ test_that("the help of each function says what it returns, and has an example", 
 
 test_that("each export has a help page, and the site's reference and articles are complete", {
   pages <- topics()
-  exports <- getNamespaceExports("syfr")
-  expect_identical(setdiff(exports, unlist(lapply(pages, `[[`, "aliases"))), character())
+  # Without the tables of S4 methods; the methods themselves have aliases like rowSums,syfr_private-method.
+  exports <- grep("^[.]__", getNamespaceExports("syfr"), value = TRUE, invert = TRUE)
+  aliases <- sub(",.*-method$", "", unlist(lapply(pages, `[[`, "aliases")))
+  expect_identical(setdiff(exports, aliases), character())
 
   site <- test_path("..", "..", "_pkgdown.yml")
   skip_if_not(file.exists(site), "The installed package has no _pkgdown.yml")
