@@ -299,6 +299,9 @@ def test_work_for_one_row_is_bounded() -> None:
     large = Linear("conv", 0, (600, 600, 1, 1), (1, 1, 1), (602, 602, 1), "output", place)
     with pytest.raises(ProtocolError, match="more work"):
         Program((1, 1, 1), (large,)).check()
+    many = Signs("curve", 0, (1 << 22,), tuple(range(33)), (1,) * 33)
+    with pytest.raises(ProtocolError, match="'curve' has too much work"):
+        Program((1 << 22,), (many, Combine("output", (1,), (1 << 22,), (1,), then="output"))).check()
 
 
 def test_an_incomplete_number_format_is_refused() -> None:

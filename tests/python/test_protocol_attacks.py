@@ -182,7 +182,7 @@ def all_messages(model: Model) -> list[tuple[Role, Role, Tag]]:
     return [(sent.sender, sent.receiver, sent.tag) for sent in model.cluster().query(model.inputs(2)).messages]
 
 
-ATTACKED = ("output", "mixed", "untrusted, padded")
+ATTACKED = ("output", "mixed", "untrusted, padded", "label")
 MESSAGES = [(name, *message) for name in ATTACKED for message in all_messages(MODELS[name])]
 
 
@@ -296,7 +296,7 @@ def test_a_dealer_that_answers_the_two_differently_is_noticed_at_the_next_swap()
 
 TO_SERVERS = [
     message
-    for message in MESSAGES
+    for message in [*MESSAGES, *(("branches", *message) for message in all_messages(MODELS["branches"]))]
     # The dealer cannot know what is old. In the padded form no swap, and so no hash, follows the last answer.
     if message[2] is not DEALER and (message[0], message[3]) != ("untrusted, padded", (0, "answer"))
 ]

@@ -227,6 +227,8 @@ class Signs:
         _require(self.layer, sound and ascending, "needs ascending knots and one factor for each")
         _check_public(self.layer, [*self.knots, *self.factors, self.slope, self.constant])
         _require(self.layer, 0 <= self.scale_bits < 48, _NO_SCALE)
+        work = math.prod(self.output_shape) * len(self.knots)
+        _require(self.layer, work <= MAX_ELEMENTS, "has too much work for a row")
 
 
 @dataclass(frozen=True)
