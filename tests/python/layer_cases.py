@@ -90,7 +90,7 @@ def by_row(batches: Sequence[NDArray[np.float32]]) -> Floats:
     return np.concatenate([batch.reshape(len(batch), -1) for batch in batches], axis=1).astype(np.float64)
 
 
-KERAS3 = ("keras3",)
+KERAS2, KERAS3 = ("keras2",), ("keras3",)
 
 
 def _case(layer: str, arguments: str, make: Callable[[Any], KerasObject], *shapes: Shape, **more: Any) -> Case:
@@ -182,12 +182,15 @@ BENDING = [
     _case("ReLU", "threshold", lambda k: k.ReLU(threshold=1.5), IMAGE),
     _case("LeakyReLU", "negative_slope", lambda k: k.LeakyReLU(0.3), IMAGE),
     _case("PReLU", "shared_axes", lambda k: k.PReLU(shared_axes=[1, 2]), IMAGE),
+    _case("ThresholdedReLU", "theta (Keras 2)", lambda k: k.ThresholdedReLU(1.5), IMAGE, generations=KERAS2),
+    _case("Activation", "'relu'", lambda k: k.Activation("relu"), IMAGE),
     _case("Activation", "'relu6'", lambda k: k.Activation("relu6"), IMAGE, generations=KERAS3),
     _case("Activation", "'leaky_relu'", lambda k: k.Activation("leaky_relu"), IMAGE, generations=KERAS3),
     _case("Activation", "'hard_sigmoid'", lambda k: k.Activation("hard_sigmoid"), IMAGE),
     _case("Activation", "'hard_tanh'", lambda k: k.Activation("hard_tanh"), IMAGE, generations=KERAS3),
     _case("Activation", "'linear'", lambda k: k.Activation("linear"), IMAGE),
     _case("Softmax", "at the end", lambda k: k.Softmax(), (7,), largest=8.0),
+    _case("Activation", "'softmax' at the end", lambda k: k.Activation("softmax"), (7,), largest=8.0),
     _case("Activation", "'sigmoid' at the end", lambda k: k.Activation("sigmoid"), (7,)),
 ]
 

@@ -13,6 +13,8 @@ from keras_models import GENERATIONS, sequential
 from layer_cases import CASES, CURVES, EXACT, Case, rows
 from layer_runs import BATCHES, input_unit, measure, measured, table
 from syfr.importing.keras_import import import_model
+from syfr.importing.keras_layers import HANDLERS
+from syfr.importing.layers_activations import FUNCTIONS
 from syfr.steps import Linear
 
 
@@ -33,7 +35,13 @@ def test_a_layer_gives_what_keras_gives(case: Case) -> None:
         check(case, generation, case.shapes[0], (5,))
 
 
-def test_names_of_cases_are_their_own() -> None:
+def test_every_layer_that_is_supported_has_a_line_of_its_own() -> None:
+    names = {case.layer for case in CASES}
+    activations = {case.arguments.split("'")[1] for case in CASES if case.layer == "Activation"}
+    trains = HANDLERS["Dropout"]
+    known = {name for name, handler in HANDLERS.items() if handler is not trains}
+    assert known - names == {"SyncBatchNormalization"}, "BatchNormalization by another name"
+    assert set(FUNCTIONS) - activations == {"swish", "hard_swish"}, "other names of silu and hard_silu"
     assert len({case.name for case in CASES}) == len(CASES)
 
 
@@ -68,13 +76,11 @@ def test_what_a_mean_divides_by_does_not_make_all_weights_err_the_same_way() -> 
 def test_the_committed_table_of_layers_is_this_one(root: Path) -> None:
     """``make layer-table`` writes it anew. Errors are random in their last bit, so the table's are an upper bound."""
     path = root / "inst" / "extdata" / "layers.csv"
-    found = table()
+    with path.open(encoding="utf-8", newline="") as file:
+        committed = list(csv.reader(file))
+    found = table(committed)
     if os.environ.get("SYFR_LAYER_TABLE") == "write":
         with path.open("w", encoding="utf-8", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows(found)
-    with path.open(encoding="utf-8", newline="") as file:
-        committed = list(csv.reader(file))
-    assert [row[:-1] for row in committed] == [row[:-1] for row in found], "run make layer-table"
-    for row, case in zip(committed[1:], CASES, strict=True):
-        worst = max(measured(case, case.generations[-1], case.shapes[0], count).error for count in BATCHES)
-        assert worst <= float(row[-1]) <= 6 * worst, f"{case.name}: run make layer-table"
+    else:
+        assert committed == found, "run make layer-table"
