@@ -172,7 +172,7 @@ def test_a_random_graph_computes_what_keras_does(data: st.DataObject) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3_000)
-@settings(CALM, max_examples=2_000)
+@settings(CALM, max_examples=600)
 @given(data=st.data())
 def test_many_random_graphs_compute_what_keras_does(data: st.DataObject) -> None:
     model = network(data.draw)
