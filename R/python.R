@@ -25,7 +25,8 @@ bundle <- function(name) {
 # Import every module R calls, before any of them is waited for: an import that is interrupted can end R.
 # import_from_path() takes its path off sys.path again, so nothing else in that folder can be imported by chance.
 load_bundle <- function() {
-  started_before <- reticulate::py_available()
+  # At the first attempt: a later one finds the Python that the first one started.
+  if (is.null(the$started_before)) the$started_before <- reticulate::py_available()
   modules <- suspendInterrupts(tryCatch(
     {
       # Reticulate looks for an environment that has the module imported first.
@@ -46,7 +47,7 @@ load_bundle <- function() {
       c(list(syfr = package, attempt = calls$attempt, advance = calls$advance), modules)
     },
     syfr_error = stop,
-    error = function(e) stop_without_python(conditionMessage(e), started_before)
+    error = function(e) stop_without_python(conditionMessage(e), the$started_before)
   ))
   the$modules <- modules
 }

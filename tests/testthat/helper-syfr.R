@@ -2,8 +2,10 @@
 
 Sys.setenv(R_USER_DATA_DIR = tempfile("syfr-data"))
 
-# Tests that need Python, with what it needs: what counts is that it loads.
+# Tests that need Python, with what it needs: what counts is that it loads. R CMD check leaves them out, as it does not
+# set NOT_CRAN: it would be the second time that they run.
 skip_without_python <- function() {
+  skip_on_cran()
   problem <- tryCatch(
     {
       syfr:::bundle("syfr")
