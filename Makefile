@@ -28,7 +28,7 @@ package_files := $(shell find DESCRIPTION NAMESPACE R man inst vignettes -not -p
 .NOTPARALLEL:
 .PHONY: help setup setup-run setup-test setup-slow setup-dev setup-bench install demo test test-r test-python \
   test-slow test-slow-r test-slow-python layer-table check coverage lint lint-python lint-types lint-r lint-shell docs \
-  test-fresh bench bench-peers clean
+  test-fresh bench bench-peers faults clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -59,6 +59,11 @@ test-slow-python: setup-slow install
 
 layer-table: setup-test ## measure every layer anew and write inst/extdata/layers.csv
 	@SYFR_LAYER_TABLE=write $(python) -m pytest -q tests/python/test_layers.py
+
+faults: setup-test ## cause every fault, the slow ones too, and write the table of what came of it
+	@rm -rf build/faults && mkdir -p build/faults
+	@SYFR_FAULTS=$(abspath build/faults) $(python) -m pytest -m fault
+	@$(python) tools/faults.py build/faults
 
 check: setup-dev ## build the R package and run R CMD check --as-cran on it
 	@tools/build.sh

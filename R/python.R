@@ -34,8 +34,9 @@ load_bundle <- function() {
       package <- reticulate::import_from_path("syfr", path = python_path())
       check_ours(package)
       names <- c(
-        "syfr.directories", "syfr.face.calls", "syfr.face.describe", "syfr.face.hook", "syfr.face.owner",
-        "syfr.face.provision", "syfr.face.worker", "syfr.tensors.from_r"
+        "syfr.directories", "syfr.face.calls", "syfr.face.describe", "syfr.face.hook", "syfr.face.managed",
+        "syfr.face.models", "syfr.face.owner", "syfr.face.provision", "syfr.face.worker",
+        "syfr.tensors.from_r"
       )
       modules <- lapply(stats::setNames(names, names), reticulate::import)
       # For the workers that Python starts: R sets LD_LIBRARY_PATH, and a Python that finds another libpython by it

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import syfr as sy
 from cluster_processes import START, described, exists, pids, running, wait_until
+from fault_cluster import Seen
 from syfr import hosts
 from syfr.errors import (
     CredentialsError,
@@ -178,7 +179,8 @@ def test_one_worker_that_has_died_is_started_again_by_the_next_call(home: Path) 
         assert cluster.restarts == 1
 
 
-def test_a_port_in_use(home: Path) -> None:
+@pytest.mark.fault("a port that a worker of this session needs is taken")
+def test_a_port_in_use(home: Path, seen: Seen) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         free = hosts.free_ports(2)
@@ -186,18 +188,18 @@ def test_a_port_in_use(home: Path) -> None:
         taken.listen()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(starting, "PROBE_SECONDS", 0.5)
-            with pytest.raises(PortInUseError, match=f"localhost:{port}, the address of server1, is taken"):
-                cluster.start(START)
+            taken_by = f"localhost:{port}, the address of server1, is taken"
+            seen.error(lambda: cluster.start(START), PortInUseError, match=taken_by)
     assert not cluster.started
     assert not any(report["running"] for report in cluster.status()), "what was started is ended when starting fails"
 
 
-def test_a_worker_of_another_cluster_is_in_the_way(home: Path, tmp_path: Path) -> None:
+@pytest.mark.fault("two clusters on one port")
+def test_a_worker_of_another_cluster_is_in_the_way(home: Path, tmp_path: Path, seen: Seen) -> None:
     with running(described()) as cluster:
         ports = [int(address.rpartition(":")[2]) for address in cluster.addresses.values()]
         other = sy.TFECluster(*cluster.workers, credentials=tmp_path / "other")
-        with pytest.raises(PortInUseError, match="another cluster or user"):
-            other.start(START)
+        seen.error(lambda: other.start(START), PortInUseError, match="another cluster or user")
         rotated = described([ports[1], ports[0], ports[2]])
         with pytest.raises(PortInUseError, match="is taken"):
             rotated.start(START)

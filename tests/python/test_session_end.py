@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from cluster_processes import START, described, exists, pids, wait_until
+from fault_cluster import Seen
 from syfr import hosts
 from syfr.trust.identity import SERVERS
 
@@ -30,8 +31,11 @@ SESSION = """
 """
 
 
+@pytest.mark.fault("the session that has started the workers ends, crashes or is killed")
 @pytest.mark.parametrize("end", ["exit", "raise", "SIGTERM", "SIGKILL"])
-def test_workers_end_with_the_session_that_started_them(home: Path, child_env: dict[str, str], end: str) -> None:
+def test_workers_end_with_the_session_that_started_them(
+    home: Path, child_env: dict[str, str], seen: Seen, end: str
+) -> None:
     ports = [str(port) for port in hosts.free_ports(3)]
     how = "wait" if end.startswith("SIG") else end
     with subprocess.Popen(
@@ -49,7 +53,26 @@ def test_workers_end_with_the_session_that_started_them(home: Path, child_env: d
             assert all(map(exists, processes))
             session.send_signal(signal.Signals[end])
         session.wait(60)
+        seen.happens()
         wait_until(lambda: not any(map(exists, processes)))
+        seen.over()
+        seen.tells("no process, port or file is left")
+    assert {path.name for path in home.rglob("run/*")} <= {"cluster.json"}
+
+
+def test_a_session_that_is_killed_leaves_nothing_of_a_cluster_on_free_ports(
+    home: Path, child_env: dict[str, str]
+) -> None:
+    code = "import syfr, time\nc = syfr.local_cluster()\nc.start(90)\nprint('up', flush=True)\ntime.sleep(600)"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], env={**child_env, "R_USER_DATA_DIR": str(home)}, stdout=subprocess.PIPE, text=True
+    ) as session:
+        assert session.stdout is not None
+        assert session.stdout.readline() == "up\n"
+        session.kill()
+        session.wait(60)
+    clusters = home / "R" / "syfr" / "clusters"
+    wait_until(lambda: not list(clusters.iterdir()))
 
 
 def test_a_worker_of_another_session_is_left_running(home: Path, child_env: dict[str, str]) -> None:

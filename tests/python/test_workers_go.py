@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from client_process import in_another_process
 from cluster_processes import START, described, exists, pids, running, wait_until
+from fault_cluster import Seen
 from small_model import IN, OUT, TOLERANCE, WAIT, images, plain, small
 from syfr.errors import NotServedError, NotSharedError, SyfrError
 from syfr.face.client import Client
@@ -22,7 +23,8 @@ pytest_plugins = ("cluster_fixtures",)
 pytestmark = pytest.mark.timeout(150)
 
 
-def test_a_worker_that_dies_while_serving_is_replaced(home: Path) -> None:
+@pytest.mark.fault("a worker that this session has started is killed while it serves")
+def test_a_worker_that_dies_while_serving_is_replaced(home: Path, seen: Seen) -> None:
     """The owner's session starts it again, shares the model anew and opens what is left; the client asks once."""
     model = small()
     with running(described()) as cluster:
@@ -34,10 +36,13 @@ def test_a_worker_that_dies_while_serving_is_replaced(home: Path) -> None:
         client.connecting(IN, OUT).wait(WAIT)
         client.querying(images(1)).wait(WAIT)
         os.kill(pids(cluster)[1], signal.SIGKILL)
+        seen.happens()
         asking = client.querying(images(1))
         while not asking.step(0.05):
             serving.step(0.05)
         np.testing.assert_allclose(asking.result(), plain(model, images(1)), atol=TOLERANCE)
+        seen.over()
+        seen.tells("clients: the answer, late; the owner: that the worker has ended and is started again")
         assert found.number != number
         client.querying(images(1)).wait(WAIT)
         assert serving.wait(WAIT) == 3

@@ -11,6 +11,7 @@ import hashlib
 import ipaddress
 import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -185,3 +186,12 @@ else:
         except BlockingIOError:
             return False
         return True
+
+
+def remove(path: Path) -> None:
+    """Delete a file, or a directory with all that is in it, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from syfr.directories import cache_directory, cluster_directory, locked, state_directory
+from syfr.directories import cache_directory, cluster_directory, locked, remove, state_directory
 from syfr.errors import InputTypeError, SyfrError
 from syfr.logs import FORMATS, log_to_standard_error
 from syfr.protocol.roles import SERVERS, Role
@@ -64,9 +64,9 @@ def load_worker(
 
 
 class _Wakeup:
-    """Ends the worker when a signal arrives, or when the session that started it closes its standard input."""
+    """Ends the worker when a signal arrives."""
 
-    def __init__(self, worker: Worker, managed: bool) -> None:
+    def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._signals, self._write = socket.socketpair()
         self._write.setblocking(False)
@@ -74,8 +74,6 @@ class _Wakeup:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
         worker.reactor.watch(self, read=True, write=False)
-        if managed:
-            worker.reactor.watch(_StandardInput(worker), read=True, write=False)
 
     def fileno(self) -> int:
         return self._signals.fileno()
@@ -86,9 +84,26 @@ class _Wakeup:
         self._worker.leave()
 
 
+PARENT_SECONDS = 0.5
+
+
+def _end_with_parent(worker: Worker) -> None:
+    """End when the process that started this one has ended, however that was: it has another parent then."""
+    parent = os.getppid()
+
+    def look() -> None:
+        if os.getppid() == parent:
+            worker.reactor.after(PARENT_SECONDS, look)
+        else:
+            log.info("ends with the process that started it")
+            worker.leave()
+
+    look()
+
+
 class _StandardInput:
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
+    def __init__(self, worker: Worker, remove: list[Path]) -> None:
+        self._worker, self._remove = worker, remove
 
     def fileno(self) -> int:
         return sys.stdin.fileno()
@@ -96,6 +111,8 @@ class _StandardInput:
     def ready(self, readable: bool, writable: bool) -> None:
         if not os.read(sys.stdin.fileno(), 4096):
             log.info("ends with the session that started it")
+            for path in self._remove:  # while the port is still ours: nobody has begun anew with files of these names
+                remove(path)
             self._worker.stop()
 
 
@@ -113,6 +130,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--listen", metavar="HOST:PORT", help="where to listen, if not at the address of the config")
     parser.add_argument("--log-format", choices=FORMATS, default=FORMATS[0], help="how to log to standard error")
     parser.add_argument("--metrics", metavar="[HOST:]PORT", help="counters for Prometheus; on loopback without a host")
+    parser.add_argument("--with-parent", action="store_true", help="end when the process that started it has ended")
+    parser.add_argument(
+        "--remove", type=Path, action="append", default=[], help="delete this when the session ends, with --managed"
+    )
     parser.add_argument("--state-dir", type=Path, help="where shares are kept, encrypted, across restarts")
     return parser.parse_args(arguments)
 
@@ -134,7 +155,11 @@ def main(arguments: list[str] | None = None) -> int:
     except SyfrError as error:
         _say({"error": error.code, "message": str(error)})
         return 1
-    _Wakeup(worker, options.managed)
+    _Wakeup(worker)
+    if options.managed:
+        worker.reactor.watch(_StandardInput(worker, options.remove), read=True, write=False)
+    if options.with_parent:
+        _end_with_parent(worker)
     _say({"ready": True, "role": role.label, "port": worker.listener.port})
     log.info("listens on port %d", worker.listener.port)
     worker.run()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import time
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from syfr.directories import cluster_directory, split_address
+from syfr.directories import cluster_directory, remove, split_address
 from syfr.errors import CredentialsError, InputTypeError, SyfrError
 from syfr.face.again import Patience
 from syfr.face.arguments import count_argument, path_argument, seconds_argument
@@ -155,6 +154,7 @@ class TFECluster:
             emit=emit,
             deadline=time.monotonic() + timeout,
             library_path=library_path,
+            remove=_passing(directory) if self._passing else (),
         )
         remotes = yield from start.running()
         self._close_remotes()
@@ -354,9 +354,12 @@ class TFECluster:
 
 def _remove(directory: Path) -> None:
     """Remove the directory of a cluster that nobody else can know, and the lock beside it."""
-    shutil.rmtree(directory, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        directory.with_name(f".{directory.name}.lock").unlink()
+    for path in _passing(directory):
+        remove(path)
+
+
+def _passing(directory: Path) -> tuple[Path, Path]:
+    return directory, directory.with_name(f".{directory.name}.lock")
 
 
 def _remedy(report: Mapping[str, Any]) -> str:

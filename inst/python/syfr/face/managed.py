@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import syfr
+from syfr.directories import remove
 from syfr.errors import DeadlineError, SyfrError, WorkerError, error_classes
 from syfr.face.tasks import Steps, pause
 from syfr.logs import read_line
@@ -47,6 +48,14 @@ def python_executable() -> str:
 def player_command(role: str, config: Path, *options: str, python: str = "python") -> list[str]:
     """The words that start a worker."""
     return [python, "-m", "syfr.player", "--config", str(config), *options, role]
+
+
+def by_hand(role: str, config: str, options: Sequence[str]) -> dict[str, Any]:
+    """The words that start a worker from R, and the variables that they need: "words", "environment"."""
+    needed = {
+        name: value for name, value in child_environment().items() if name in ("PYTHONPATH", "LD_LIBRARY_PATH")
+    }
+    return {"words": player_command(role, Path(config), *options, python=python_executable()), "environment": needed}
 
 
 def child_environment(library_path: str | None = None) -> dict[str, str]:
@@ -81,6 +90,7 @@ class ManagedWorker:
         config: the file with the three addresses.
         directory: private directory for its log.
         options: more words of its command line.
+        more: what else goes with the session, also when it is killed, and the worker with it.
     """
 
     def __init__(
@@ -91,10 +101,13 @@ class ManagedWorker:
         directory: Path,
         options: Sequence[str] = (),
         library_path: str | None = None,
+        more: Sequence[Path] = (),
     ) -> None:
         self.role, self.address = role, address
         self.log, self._said = log_file(directory, role), directory / f"{role}.out"
-        always = ("--managed", "--log-format", "json")
+        files = [self.log, before(self.log), self._said, *more]
+        removed = [word for path in files for word in ("--remove", str(path))]
+        always = ("--managed", "--log-format", "json", *removed)
         command = player_command(role, config, *always, *options, python=python_executable())
         with contextlib.suppress(OSError):
             self.log.replace(before(self.log))  # of a worker that has died: its last words
@@ -109,7 +122,7 @@ class ManagedWorker:
                 env=child_environment(library_path),
                 **_own_group(),
             )
-        self._finish = weakref.finalize(self, _end, self._process)
+        self._finish = weakref.finalize(self, _end, self._process, files)
 
     def __repr__(self) -> str:
         return f"ManagedWorker({self.role} at {self.address}, pid={self.pid}, running={self.running})"
@@ -207,12 +220,15 @@ def read_log(log: Path, lines: int) -> list[dict[str, str]]:
     return [read_line(line) for line in found[-lines:]]
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes], files: Sequence[Path]) -> None:
+    running = process.poll() is None  # files of these names may be those of the worker that has taken its place
     if process.stdin is not None:
         _close(process.stdin)
-    if process.poll() is None:
+    if running:
         process.kill()
         process.wait()
+        for path in files:
+            remove(path)
 
 
 def _close(pipe: IO[bytes]) -> None:

@@ -8,7 +8,7 @@ import shlex
 import sys
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ class Start:
         managed: the roles that this session may start.
         directory: of the cluster's credentials.
         usual: whether that is the directory in which the workers look by themselves.
+        remove: what goes with the session.
         workers: the processes of this session, old and new.
         fresh: the new ones among them.
     """
@@ -68,6 +69,7 @@ class Start:
     emit: Emit
     deadline: float
     library_path: str | None = None
+    remove: Sequence[Path] = ()
     workers: dict[str, ManagedWorker] = field(default_factory=dict)
     fresh: list[ManagedWorker] = field(default_factory=list)
 
@@ -137,7 +139,7 @@ class Start:
         self.emit("worker_starting", worker=role, address=address)
         run = run_directory(self.directory)
         options = [] if self.usual else ["--credentials", str(self.directory / role)]
-        worker = ManagedWorker(role, address, run / CONFIG, run, options, self.library_path)
+        worker = ManagedWorker(role, address, run / CONFIG, run, options, self.library_path, self.remove)
         self.fresh.append(worker)
         try:
             yield from worker.listening(self.deadline)
