@@ -375,3 +375,12 @@ def test_the_import_itself_imports_no_keras(child_env: dict[str, str]) -> None:
         [sys.executable, "-c", code], env=child_env, capture_output=True, text=True, timeout=60, check=True
     )
     assert found.stdout.strip() == "set()"
+
+
+def test_the_last_change_of_shape_is_left_to_the_client(keras: ModuleType) -> None:
+    layers = keras.layers
+    stack = [layers.Conv2D(4, 3, padding="same"), layers.GlobalAveragePooling2D(), layers.Softmax()]
+    program = agree(sequential(keras, (8, 8, 1), *stack)).program
+    assert [step.then for _, step in program.linear_steps()] == ["output"]
+    assert (program.head, program.output_shape) == ("softmax", (1, 1, 4))
+    assert [(part.name, part.shape, part.head) for part in program.outputs] == [("", (4,), "softmax")]

@@ -71,7 +71,8 @@ class Program:
         untrusted_clients: whether inputs are lifted from a small ring, so that every message is a legal input.
         digits: binary digits behind the point that an answer carries; None for all f.
         inputs, outputs: the parts of a row when a model has several inputs or outputs, else empty. The row is then
-            flat; outputs come in the order of the output steps.
+            flat; outputs come in the order of the output steps, and have a name where predict() gives a dictionary.
+            A single part is an output that the client gives another shape.
         proven: whether the ranges hold for every allowed input, or only for what they were calibrated with.
         classes: names of the classes that labels and the last axis of an output count, or none.
     """

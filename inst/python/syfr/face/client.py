@@ -337,7 +337,7 @@ def _info(model: Found, rows: int) -> dict[str, Any]:
         "input_shape": _listed(rows, model.inputs),
         "output_shape": _listed(rows, model.outputs),
         "input_range": list(program.input_range),
-        "head": program.outputs[0].head if len(program.outputs) == 1 else program.head,
+        "head": program.head,
         "inputs": [part.name for part in program.inputs],
         "outputs": [part.name for part in program.outputs if part.name],
         "classes": list(program.classes),

@@ -82,7 +82,7 @@ def import_model(
         steps=tuple(steps),
         precision=number_format,
         input_range=(low, high),
-        head="linear" if several else answers[0].head,
+        head=answers[0].head if len(answers) == 1 else "linear",
         rows=rows,
         untrusted_clients=untrusted_clients,
         digits=0 if labels else digits,
