@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import syfr as sy
 from keras_models import GENERATIONS
-from syfr.errors import InputTypeError, NotSharedError, RangeCheckError, RefusedError, ShapeError
+from syfr.errors import InputTypeError, NotSharedError, ProtocolError, RangeCheckError, RefusedError, ShapeError
 from syfr.face.owner import sharing
+from syfr.face.remote import Remote
 from syfr.tensors.evaluate import evaluating
 from syfr.tensors.places import Workers
 from syfr.tensors.private import PlainTensor, PrivateTensor, place_of, predict
@@ -151,6 +154,24 @@ def test_a_client_does_not_compute_with_the_weights_of_a_model(cluster: sy.TFECl
         borrowed(predict(shared, x), own).get()
     assert data is not own
     own.close()
+
+
+def test_a_tensor_shared_unequally_is_not_compared_with_another(
+    cluster: sy.TFECluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = PlainTensor([3.0, 1.0, 2.0], (0, 4)).share(cluster)
+    honest = PlainTensor([2.0, 2.0, 2.0], (0, 4)).share(cluster)
+    assert np.array_equal((secret >= honest).get(), [1.0, 0.0, 1.0])
+    asking = Remote.asking
+
+    def cheating(self: Remote, call: str, deadline: float, arrays: Any = (), **fields: Any) -> Any:
+        unequal = call == "tensor" and self.role == "server1"
+        return asking(self, call, deadline, [array ^ np.uint8(1) for array in arrays] if unequal else arrays, **fields)
+
+    monkeypatch.setattr(Remote, "asking", cheating)
+    cheat = PlainTensor([2.0, 2.0, 2.0], (0, 4)).share(cluster)
+    with pytest.raises(ProtocolError, match="hold different inputs"):
+        (secret >= cheat).get()
 
 
 def test_handles_end_with_their_session(cluster: sy.TFECluster) -> None:

@@ -35,7 +35,8 @@ PATIENCE = 0.9
 """A query ends after this part of the time that its client waits, so that the client hears why."""
 
 MAX_ROWS = 4096
-MAX_EARLY = MAX_ROWS
+MAX_EARLY = 16 * MAX_ROWS
+"""Messages of one query that came before its parts began here: of each part those of all steps that read the input."""
 
 Reply = Callable[[Session, Frame], None]
 Early = tuple[Role, Place, Sequence[object], Sequence[Array]]
