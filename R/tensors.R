@@ -38,7 +38,7 @@
 #'   each operation that takes messages, and the last row for all together: `operation`, `shape`, `delays` (messages
 #'   that have to be waited for), `online_kb` and `preprocessing_kb` (exchanged between the workers, in 1,000 bytes).
 #'   Operations that do not wait for each other share their delays. `sy_permit()` the tensor, invisibly.
-#' @seealso [tensor_operations], [sy_evaluate()]
+#' @seealso [tensor_operations], [sy_evaluate()], `vignette("private-evaluation", "syfr")`
 #' @name sy_tensor
 #' @aliases syfr_private
 #' @examplesIf syfr:::can_run()
