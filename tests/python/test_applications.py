@@ -58,9 +58,13 @@ def network(name: str, x: Images) -> KerasObject:
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("name", "precision"), [("MobileNetV2", 17), ("ResNet50", 16), ("VGG16", 16)])
 def test_a_network_agrees_with_keras_about_the_class(name: str, precision: int) -> None:
-    x = images(IMAGES)
-    model = network(name, x)
+    many = images(4 * IMAGES)
+    model = network(name, many)
+    # Random weights leave some images between two classes; a rounding may decide there.
+    best = np.sort(np.asarray(model(many)), axis=1)
+    x = many[best[:, -1] - best[:, -2] > 0.3][:IMAGES]
     expected = np.asarray(model(x))
+    assert len(expected) == IMAGES
     found = imported(model, calibrate=x, allow_unproven=True, digits=None, precision=precision)
     kernels = {number: weights.kernel for number, weights in found.weights.items()}
     cluster = MemoryCluster(found.program, kernels, {number: each.bias for number, each in found.weights.items()})
@@ -71,10 +75,7 @@ def test_a_network_agrees_with_keras_about_the_class(name: str, precision: int) 
     logits = np.concatenate(answers)
     assert len(set(expected.argmax(1))) >= CLASSES // 2
     assert np.abs(logits - expected).max() < 0.15
-    best = np.sort(expected, axis=1)
-    certain = best[:, -1] - best[:, -2] > 0.3
-    assert certain.sum() >= IMAGES // 2
-    np.testing.assert_array_equal(logits.argmax(1)[certain], expected.argmax(1)[certain])
+    np.testing.assert_array_equal(logits.argmax(1), expected.argmax(1))
 
 
 def test_a_residual_network_takes_its_sums_into_its_layers() -> None:

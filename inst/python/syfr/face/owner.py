@@ -10,18 +10,18 @@ import hashlib
 import secrets
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 from syfr.errors import InputTypeError, NotSharedError
 from syfr.face import imports
 from syfr.face.arguments import count_argument, seconds_argument, text_argument
 from syfr.face.cluster import TFECluster
-from syfr.face.tasks import Emit, Steps, Task, pause
+from syfr.face.tasks import Emit, Steps, Task, Wait, pause
 from syfr.importing.keras_import import DIGITS, Imported
 from syfr.program import Program
 from syfr.protocol import sharing as shares
-from syfr.protocol.sharing import ModelShare
+from syfr.protocol.sharing import ModelShare, ModelShares
 from syfr.trust.identity import SERVERS
 
 SHARE_SECONDS = 300.0
@@ -297,7 +297,9 @@ def _send(shared: SharedModel, imported: Imported, timeout: float) -> Steps[None
     program = imported.program
     kernels = {number: weights.kernel for number, weights in imported.weights.items()}
     biases = {number: weights.bias for number, weights in imported.weights.items()}
-    parts = dict(zip(SERVERS, shares.share_weights(program, kernels, biases), strict=True))
+    work = shares.sharing_weights(program, kernels, biases)
+    split = yield from _in_turns(work)
+    parts = dict(zip(SERVERS, split, strict=True))
     same: dict[str, Any] = {"model": shared.number, "name": shared.name, "program": program.to_message()}
     seeds = {role: {"seeds": list(part.seeds)} for role, part in parts.items()}
     arrays = {role: _arrays(part) for role, part in parts.items()}
@@ -306,6 +308,17 @@ def _send(shared: SharedModel, imported: Imported, timeout: float) -> Steps[None
     except BaseException:
         shared.cluster.tell("drop", model=shared.number)
         raise
+
+
+def _in_turns(work: Generator[None, None, ModelShares]) -> Steps[ModelShares]:
+    """Work that pauses now and then, so that a session can be interrupted there."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            found: ModelShares = end.value
+            return found
+        yield Wait(until=time.monotonic())
 
 
 def _arrays(part: ModelShare) -> list[Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,10 +55,27 @@ class ModelShare:
     biases: Mapping[int, Words]
 
 
+ModelShares = tuple[ModelShare, ModelShare, ModelShare]
+"""For server0, server1 and the dealer."""
+
+
 def share_weights(
     program: Program, kernels: Mapping[int, NDArray[np.float64]], biases: Mapping[int, NDArray[np.float64]]
-) -> tuple[ModelShare, ModelShare, ModelShare]:
+) -> ModelShares:
     """Split a model's weights for the three servers, with fresh masks at every call."""
+    work = sharing_weights(program, kernels, biases)
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            shares: ModelShares = end.value
+            return shares
+
+
+def sharing_weights(
+    program: Program, kernels: Mapping[int, NDArray[np.float64]], biases: Mapping[int, NDArray[np.float64]]
+) -> Generator[None, None, ModelShares]:
+    """As :func:`share_weights`, with a pause after every layer, in which whoever waits can be interrupted."""
     seeds = fresh_key(), fresh_key()
     own = KeyStream(fresh_key())
     masked: dict[int, Words] = {}
@@ -69,6 +86,7 @@ def share_weights(
         bias = program.precision.encode(biases[number], scale=2)
         bias_shares[0][number] = own.elements("bias", bias.shape)
         bias_shares[1][number] = bias - bias_shares[0][number]
+        yield
     return (
         ModelShare(Role.SERVER0, seeds[:1], masked, bias_shares[0]),
         ModelShare(Role.SERVER1, seeds[1:], masked, bias_shares[1]),
