@@ -67,7 +67,7 @@ sy_share.default <- function(model, cluster, name = NULL, input_range = c(0, 1),
                              untrusted_clients = FALSE, output = c("model", "logits", "label", "top_k"), k = 5,
                              digits = 10, classes = NULL, precision = NULL, calibrate = NULL,
                              allow_unproven = FALSE, ...) {
-  call <- sys.call()
+  call <- sys.call(-1)
   if (...length() > 0) {
     stop_syfr("type", "There are arguments that are not those of ?sy_share. Give only these.", call)
   }

@@ -69,6 +69,10 @@ places_of <- function(x) {
   new_private(picked(parts$python, found, call), parts$cluster, parts$logical)
 }
 
+# One element; not a part of the object, which is a list.
+#' @export
+`[[.syfr_private` <- function(x, ...) x[..., drop = TRUE]
+
 in_bounds <- function(places, call) {
   if (length(places) > 0 && !anyNA(places)) return(places)
   stop_syfr("shape", call = call, if (length(places) == 0) {
@@ -153,6 +157,14 @@ as_number_error <- "The numbers of a private tensor are known to nobody. Open it
 
 #' @export
 as.double.syfr_private <- function(x, ...) stop_syfr("type", as_number_error, sys.call())
+
+#' @export
+as.matrix.syfr_private <- function(x, ...) {
+  if (length(dim(x)) > 2) {
+    stop_syfr("shape", "A tensor of more than two axes is no matrix. Use sy_reshape().", sys.call(-1))
+  }
+  as_private_matrix(x)
+}
 
 #' @export
 as.integer.syfr_private <- function(x, ...) stop_syfr("type", as_number_error, sys.call())

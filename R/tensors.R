@@ -89,7 +89,7 @@ sy_share.syfr_tensor <- function(model, cluster, ..., # nolint: object_name_lint
 }
 
 share_numbers <- function(model, cluster, ...) {
-  call <- sys.call(-1)
+  call <- sys.call(-2)
   values <- tryCatch(sy_tensor(plain_array(model)), syfr_error = function(e) {
     stop_syfr(sub("syfr_error_", "", class(e)[1]), conditionMessage(e), call)
   })

@@ -11,6 +11,7 @@ from keras_models import GENERATIONS
 from syfr.errors import InputTypeError, NotSharedError, ProtocolError, RangeCheckError, RefusedError, ShapeError
 from syfr.face.owner import sharing
 from syfr.face.remote import Remote
+from syfr.party.sessions import MAX_PER_CONNECTION
 from syfr.tensors.evaluate import evaluating
 from syfr.tensors.places import Workers
 from syfr.tensors.private import PlainTensor, PrivateTensor, place_of, predict
@@ -172,6 +173,12 @@ def test_a_tensor_shared_unequally_is_not_compared_with_another(
     cheat = PlainTensor([2.0, 2.0, 2.0], (0, 4)).share(cluster)
     with pytest.raises(ProtocolError, match="hold different inputs"):
         (secret >= cheat).get()
+
+
+def test_each_computation_closes_its_session(cluster: sy.TFECluster) -> None:
+    x = sy.tensor([1.0, 2.0]).share(cluster)
+    for _ in range(MAX_PER_CONNECTION + 2):
+        assert np.array_equal(x.get(), [1.0, 2.0])
 
 
 def test_handles_end_with_their_session(cluster: sy.TFECluster) -> None:

@@ -140,7 +140,7 @@ test_that("elements move as base R moves them", {
   }
   expect_operations(
     expression(
-      x[2, 3], x[2, ], x[, 3], x[, 3, drop = FALSE], x[-1, c(1, 1, 6)], x[5], x[c(3, 24)], x[keep, ], x[x_places], x[],
+      x[2, 3], x[2, ], x[, 3], x[, 3, drop = FALSE], x[-1, c(1, 1, 6)], x[5], x[c(3, 24)], x[keep, ], x[x_places], x[], x[[2, 3]],
       t(x), aperm(x), sy_reshape(x, c(8, 3)), sy_reshape(x, 24), sy_reshape(x, c(2, 2, 6)), renew(x), c(x, v), c(v, 1),
       cbind(x, v), cbind(1, x, y), cbind(v, v), rbind(x, 1:6), rbind(v, 0), rev(v), rep(v, 2), v[2:3], !v,
       v | FALSE, t(v), v[-1],
@@ -164,6 +164,8 @@ test_that("dimensions are those of an array", {
   expect_null(dim(sy_share(column, cluster)))
   expect_identical(sy_get(sy_share(data.frame(a = 1:2, b = 3:4), cluster)), matrix(c(1, 2, 3, 4), 2))
   expect_identical(sy_get(sy_share(c(TRUE, FALSE), cluster)), c(TRUE, FALSE))
+  # Each opening ends its own session at the workers, which allow sixteen at a time.
+  for (i in 1:17) expect_identical(sy_get(x[[1, 2]]), plain_x[1, 2])
   expect_identical(sy_get(list(a = sum(x), b = x[1, 1]))$b, plain_x[1, 1])
 })
 

@@ -333,6 +333,7 @@ TENSOR_CALLS: dict[str, Callable[..., dict[str, Any] | None]] = {
     "permit": Worker.permit,
     "forget": Worker.forget,
     "compute": Worker.compute,
+    "close": Worker.close,
 }
 """What owners and clients alike may ask for."""
 
@@ -352,7 +353,6 @@ CALLS: dict[str, dict[str, Callable[..., dict[str, Any] | None]]] = {
         "hello": Worker.hello,
         "describe": Worker.describe,
         "open": Worker.open,
-        "close": Worker.close,
         **TENSOR_CALLS,
     },
 }
