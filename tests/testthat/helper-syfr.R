@@ -138,6 +138,7 @@ is_running <- function(pid) {
 }
 
 expect_gone <- function(pids, seconds = 15) {
+  force(pids) # the time runs from when they are known
   end <- Sys.time() + seconds
   while (any(vapply(pids, is_running, NA)) && Sys.time() < end) Sys.sleep(0.05)
   expect_false(any(vapply(pids, is_running, NA)))
