@@ -34,6 +34,7 @@
 #' | `sqrt()` | see below | arguments from 0 |
 #' | `/` by a tensor | that of the inverse, see below, times the other | divisors from 1/1024, or up to -1/1024 |
 #' | `sy_sigmoid()` `tanh()` | 0.005 | |
+#' | `sy_conv2d()` | 1 unit | rows x height x width x channels; no padding |
 #' | `sy_softmax()` | 0.02 | |
 #' | `sy_ifelse()` | 1 unit | |
 #' | `[` `[<-` `c()` `cbind()` `rbind()` `t()` `aperm()` `dim<-` `rev()` `rep()` | exact, and free | by public places |
@@ -57,6 +58,8 @@
 #' @param x,y,test,yes,no,object A private tensor; one operand of several may be a plain number or array.
 #' @param axis Which axis to go along, from 1; it goes. `NULL`: all elements, down the columns. For `sy_softmax()` the
 #'   last.
+#' @param kernel Of a convolution: height x width x channels in x channels out.
+#' @param stride By how many places a kernel moves.
 #' @param k How many.
 #' @param decreasing The largest first?
 #' @param dims `rowSums()`: how many axes are rows.
@@ -313,3 +316,13 @@ sy_top_k <- function(x, k, axis = NULL) {
 }
 
 named_function <- function(name, x, call) make_private(call, x, FALSE, "unary", name, parts_of(x, call)$python)
+
+#' @rdname tensor_operations
+#' @export
+sy_conv2d <- function(x, kernel, stride = 1) {
+  call <- sys.call()
+  like <- if (is_private(x)) x else kernel
+  parts_of(like, call)
+  python <- lapply(list(x, kernel), function(operand) raw_operand(as_operand(operand, like, call)))
+  make_private(call, like, FALSE, "convolved", python[[1]], python[[2]], stride)
+}

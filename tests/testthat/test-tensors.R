@@ -114,6 +114,23 @@ test_that("functions are those of base R, within the errors of their help page",
   expect_true(all(errors <= allowed), label = paste(signif(errors, 2), collapse = " "))
 })
 
+test_that("a convolution is a sum of products of windows", {
+  cluster <- cluster_of_tensors()
+  local_deadline(200)
+  images <- values_like(4, c(2, 4, 5, 2))
+  kernel <- values_like(5, c(2, 3, 2, 3))
+  plain <- array(0, c(2, 3, 3, 3))
+  for (row in 1:2) for (i in 1:3) for (j in 1:3) for (out in 1:3) {
+    plain[row, i, j, out] <- sum(images[row, i + 0:1, j + 0:2, ] * kernel[, , , out])
+  }
+  x <- sy_share(images, cluster)
+  found <- sy_get(list(sy_conv2d(x, sy_share(kernel, cluster)), sy_conv2d(x, kernel, stride = 2)))
+  expect_lte(max(abs(found[[1]] - plain)), 2 * unit)
+  expect_lte(max(abs(found[[2]] - plain[, c(1, 3), c(1, 3), ])), 2 * unit)
+  expect_error(sy_conv2d(x, kernel[, , 1, ]), class = "syfr_error_shape")
+  expect_error(sy_conv2d(images, kernel), "not a private tensor", class = "syfr_error_type")
+})
+
 test_that("equality has a margin of eight units", {
   cluster <- cluster_of_tensors()
   local_deadline(200)

@@ -172,6 +172,11 @@ def largest(x: PrivateTensor, k: float, axis: float) -> list[PrivateTensor]:
     return [values, places + 1.0]
 
 
+def convolved(x: PrivateTensor, kernel: PrivateTensor, stride: float) -> PrivateTensor:
+    """Two-dimensional convolution of images."""
+    return x.conv2d(kernel, stride=count_argument(stride, "stride"))
+
+
 # ---- shapes ----
 
 
