@@ -146,8 +146,9 @@ def compare(shape: Shape, found: list[Unary], eager: bool) -> None:
     eagerly = patch.object(folding, "STEP_PRODUCTS", 1_000_000 if eager else -(10**9))
     with eagerly, patch.object(lowering, "SCALE_BITS", 40):  # so that the factors of means are as good as exact
         program, weights = lower_chain(found, shape)
-    program.check()
-    assert Program.from_message(program.to_message()) == program
+    with patch.object(Program, "_check_scale"):  # more than a ring element has, as the twin has no ring
+        program.check()
+        assert Program.from_message(program.to_message()) == program
     x = numbers(2, *shape)
     expected = run(found, x)
     result = plain.evaluate(program, weights, x).reshape(expected.shape)

@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
-from syfr.errors import InputTypeError, NotSharedError
+from syfr.errors import InputTypeError, NotReadyError, NotSharedError
 from syfr.face import imports
 from syfr.face.arguments import count_argument, seconds_argument, text_argument
 from syfr.face.cluster import TFECluster
@@ -149,7 +149,10 @@ class SharedModel:
     def _open(self, emit: Emit, limits: Limits) -> Steps[None]:
         try:
             yield from self._call("serve", emit, **limits)
-        except NotSharedError:
+        except (NotSharedError, NotReadyError) as error:
+            # Which of the two comes first depends on whether it was the worker that was started again who answered.
+            if isinstance(error, NotReadyError) and self.cluster.restarts <= self._restarts:
+                raise
             yield from self._share_anew(emit)
             yield from self._call("serve", emit, **limits)
 
