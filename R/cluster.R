@@ -179,8 +179,8 @@ local_sy_cluster <- function(cluster = sy_cluster_local(), envir = parent.frame(
 #' @return A data frame with a row for each worker: `worker` (its role), `address`, `running`, `ours` (whether this
 #'   session started it), `pid`, `models` (how many it holds shares of), `served` (requests, of all models),
 #'   `sessions` (of clients), `prepared` (rows of coming queries for which the preprocessing is done), `received_kb` and
-#'   `sent_kb` (what it exchanged with the other workers, in 1,000 bytes), and `problem` (why it does not answer). What is not known of a worker
-#'   that does not answer is `NA`.
+#'   `sent_kb` (what it exchanged with the other workers, in 1,000 bytes), and `problem` (why it does not answer). What
+#'   is not known of a worker that does not answer is `NA`.
 #'   `attr(, "links")` is a data frame of what went over each link between two workers.
 #' @seealso [plot.syfr_cluster()]
 #' @examplesIf syfr:::can_run()
