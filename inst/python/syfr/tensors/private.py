@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from syfr.errors import InputTypeError, RangeCheckError
 from syfr.face.arguments import count_argument, seconds_argument
@@ -38,9 +38,9 @@ class Opened(np.ndarray[Any, np.dtype[np.float64]]):
         """Itself: it holds real numbers already."""
         return self
 
-    def long(self) -> Opened:
-        """Rounded to whole numbers."""
-        return np.rint(self).view(Opened)
+    def long(self) -> NDArray[np.int64]:
+        """Whole numbers, rounded."""
+        return np.rint(self).astype(np.int64).view(np.ndarray)
 
 
 class PlainTensor:
