@@ -49,6 +49,17 @@ class Geometry:
         return out[0], out[1]
 
 
+class ReadsOne:
+    """A step that reads a single value."""
+
+    source: int
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """The values that the step reads."""
+        return (self.source,)
+
+
 @dataclass(frozen=True)
 class Linear:
     """x·W + b, as a matrix product or one convolution, more values added to it, and what follows in the same step.
@@ -189,7 +200,7 @@ class Product:
 
 
 @dataclass(frozen=True)
-class Signs:
+class Signs(ReadsOne):
     """A function of one variable that is linear between knots, applied to every element.
 
     Of each x it gives (slope·x + constant + sum of factor_i·g(x - knot_i)) / 2^scale_bits, where g(v) is max(0, v), or
@@ -213,11 +224,6 @@ class Signs:
     scale_bits: int = 0
     bits: bool = False
 
-    @property
-    def sources(self) -> tuple[int, ...]:
-        """The values that the step reads."""
-        return (self.source,)
-
     def check(self, shapes: Sequence[Shape]) -> None:
         """Raise ProtocolError unless knots and factors are in order."""
         check_shapes(self.layer, self.output_shape)
@@ -232,7 +238,7 @@ class Signs:
 
 
 @dataclass(frozen=True)
-class Ranks:
+class Ranks(ReadsOne):
     """Along the last axis, how many others each number beats; of equals the first beats the rest.
 
     The largest gets n - 1.0, the smallest 0.0: argmax, top-k and sorting follow from it by :class:`Signs`.
@@ -241,11 +247,6 @@ class Ranks:
     layer: str
     source: int
     output_shape: Shape
-
-    @property
-    def sources(self) -> tuple[int, ...]:
-        """The values that the step reads."""
-        return (self.source,)
 
     def check(self, shapes: Sequence[Shape]) -> None:
         """Raise ProtocolError unless there are 2 to MAX_RANKED numbers to rank."""
@@ -257,18 +258,13 @@ class Ranks:
 
 
 @dataclass(frozen=True)
-class Reshape:
+class Reshape(ReadsOne):
     """The same numbers in another shape."""
 
     layer: str
     source: int
     input_shape: Shape
     output_shape: Shape
-
-    @property
-    def sources(self) -> tuple[int, ...]:
-        """The values that the step reads."""
-        return (self.source,)
 
     def check(self, shapes: Sequence[Shape]) -> None:
         """Raise ProtocolError unless both shapes hold the same number of elements."""
@@ -279,18 +275,13 @@ class Reshape:
 
 
 @dataclass(frozen=True)
-class Slice:
+class Slice(ReadsOne):
     """A run of elements of a flat row, in a shape of its own: one of several inputs that lie one after the other."""
 
     layer: str
     source: int
     output_shape: Shape
     start: int
-
-    @property
-    def sources(self) -> tuple[int, ...]:
-        """The values that the step reads."""
-        return (self.source,)
 
     def check(self, shapes: Sequence[Shape]) -> None:
         """Raise ProtocolError unless the source is flat and long enough."""
@@ -300,18 +291,13 @@ class Slice:
 
 
 @dataclass(frozen=True)
-class Transpose:
+class Transpose(ReadsOne):
     """The axes of a row in another order."""
 
     layer: str
     source: int
     output_shape: Shape
     axes: tuple[int, ...]
-
-    @property
-    def sources(self) -> tuple[int, ...]:
-        """The values that the step reads."""
-        return (self.source,)
 
     def check(self, shapes: Sequence[Shape]) -> None:
         """Raise ProtocolError unless ``axes`` is a permutation."""
@@ -322,7 +308,7 @@ class Transpose:
 
 
 @dataclass(frozen=True)
-class Take:
+class Take(ReadsOne):
     """Along one axis the elements at public places, any number of times; -1 takes a zero. Crops, pads, repeats."""
 
     layer: str
@@ -330,11 +316,6 @@ class Take:
     output_shape: Shape
     axis: int
     indices: tuple[int, ...]
-
-    @property
-    def sources(self) -> tuple[int, ...]:
-        """The values that the step reads."""
-        return (self.source,)
 
     def check(self, shapes: Sequence[Shape]) -> None:
         """Raise ProtocolError unless every index is in range."""
@@ -369,18 +350,13 @@ class Concatenate:
 
 
 @dataclass(frozen=True)
-class Weigh:
+class Weigh(ReadsOne):
     """The sum over the last axis with public whole factors, one a place; exact."""
 
     layer: str
     source: int
     output_shape: Shape
     factors: tuple[int, ...]
-
-    @property
-    def sources(self) -> tuple[int, ...]:
-        """The values that the step reads."""
-        return (self.source,)
 
     def check(self, shapes: Sequence[Shape]) -> None:
         """Raise ProtocolError unless there is a factor for each place."""

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from syfr.program import Program
 from syfr.protocol import output, relu, truncation
 from syfr.protocol.channel import Array, Channel, Like
 from syfr.protocol.cost import Cost
-from syfr.protocol.operation import Messages, Streams
+from syfr.protocol.operation import Dealing, Kind, Messages, Operation, Streams, Summed
 from syfr.protocol.roles import DEALER, Role
+from syfr.protocol.sharing import ELEMENT_BYTES
 from syfr.protocol.transcript import DIGEST_BYTES, Transcript
 from syfr.ring.fixedpoint import Precision, Words
+from syfr.steps import follows
 
 
 class After(Protocol):
@@ -184,6 +187,56 @@ class Output:
 
     async def online_dealer(self, channel: Channel, kept: Any) -> None:
         """Nothing."""
+
+
+class Followed(Operation[Kind]):
+    """A step that makes additive shares of z, which one of the three follows.
+
+    ``scale_bits``: z has so many fraction bits more than a value.
+    """
+
+    def __init__(self, program: Program, step: Kind, number: int, padded: bool, scale_bits: int) -> None:
+        super().__init__(program, step, number, padded)
+        self.then = follows(step)
+        self.after = what_follows(
+            self.then, number, self.values, self.precision, scale_bits, program.output_digits, padded
+        )
+        self.dealer_answers = self.then == "relu"
+
+    def cost(self) -> Cost:
+        """Of what follows."""
+        return self.after.cost()
+
+    def hash_bytes(self) -> int:
+        """Of what follows."""
+        return self.after.hash_bytes()
+
+    def row_bytes(self) -> int:
+        """A share of z, and what follows."""
+        return ELEMENT_BYTES * self.values + self.after.row_bytes()
+
+    def dealt_like(self, rows: int) -> list[Like]:
+        """Of what follows."""
+        return self.after.dealt_like(rows)
+
+    def dealing(self, rows: int, streams: Streams, *sent: Array) -> Dealing:
+        """The dealer's arrays ``sent`` for z, and what follows."""
+        kept, arrays = self.after.deal(rows, streams)
+        mask = None if self.then == "output" else self.dealer_mask(rows, streams)
+        return Dealing(mask, kept, [*sent, *arrays])
+
+    def preparing(self, role: Role, rows: int, streams: Streams, messages: Messages) -> tuple[Words | None, Any]:
+        """This server's mask of the result, and what is ready for what follows."""
+        mask = None if self.then == "output" else self.server_mask(rows, streams)
+        return mask, self.after.prepare(role, rows, streams, mask, messages)
+
+    async def ending(self, channel: Channel, transcript: Transcript, ready: Summed, z: Words) -> Any:
+        """What follows, on this server's share of z."""
+        return await self.after.online(channel, transcript, ready.after, z.reshape(z.shape[0], self.values))
+
+    async def online_dealer(self, channel: Channel, kept: Any) -> None:
+        """Of what follows."""
+        await self.after.online_dealer(channel, kept)
 
 
 def own_copy(mask: Words | None, shape: tuple[int, int]) -> Words:

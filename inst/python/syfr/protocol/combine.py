@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from syfr.program import Program
-from syfr.protocol.after import what_follows
-from syfr.protocol.channel import Channel, Like
+from syfr.protocol.after import Followed
+from syfr.protocol.channel import Channel
 from syfr.protocol.cost import Cost
 from syfr.protocol.operation import Dealing, Messages, Operation, Preparing, Streams, Summed
 from syfr.protocol.roles import Role
@@ -113,50 +113,25 @@ class SumOperation(LocalOperation[Combine]):
         return total
 
 
-class CombineOperation(Operation[Combine]):
+class CombineOperation(Followed[Combine]):
     """A sum that is truncated, or goes to the client. What is ready: the offset, and what follows' own."""
 
     def __init__(self, program: Program, step: Combine, number: int, padded: bool) -> None:
-        super().__init__(program, step, number, padded)
-        digits = program.output_digits
-        self.after = what_follows(
-            step.then, number, self.values, self.precision, step.scale_bits, digits, padded
-        )
-        self.dealer_answers = step.then == "relu"
-
-    def cost(self) -> Cost:
-        """Of what follows."""
-        return self.after.cost()
-
-    def hash_bytes(self) -> int:
-        """Of what follows."""
-        return self.after.hash_bytes()
-
-    def row_bytes(self) -> int:
-        """The offset, and what follows."""
-        return 8 * self.values + self.after.row_bytes()
-
-    def dealt_like(self, rows: int) -> list[Like]:
-        """Of what follows."""
-        return self.after.dealt_like(rows)
+        super().__init__(program, step, number, padded, step.scale_bits)
 
     def deal(self, masks: Sequence[Words], share: LayerShare | None, streams: Streams) -> Dealing:
         """Of what follows."""
-        rows = masks[0].shape[0]
-        kept, arrays = self.after.deal(rows, streams)
-        mask = None if self.step.then == "output" else self.dealer_mask(rows, streams)
-        return Dealing(mask, kept, arrays)
+        return self.dealing(masks[0].shape[0], streams)
 
     def prepare(
         self, role: Role, masks: Sequence[Words], share: LayerShare | None, streams: Streams, messages: Messages
     ) -> Preparing:
         """-sum of factor·lambda_i, the constants at server0, and what follows."""
-        rows = masks[0].shape[0]
         offset = np.uint64(0) - weighted(self.step.factors, masks)
         if role is Role.SERVER0:
             offset += element(self.step.constant + self.after.constant())
-        mask = None if self.step.then == "output" else self.server_mask(rows, streams)
-        return Preparing(mask, Summed(offset, self.after.prepare(role, rows, streams, mask, messages)))
+        mask, after = self.preparing(role, masks[0].shape[0], streams, messages)
+        return Preparing(mask, Summed(offset, after))
 
     async def online(
         self, channel: Channel, transcript: Transcript, share: LayerShare | None, ready: Any, values: Sequence[Words]
@@ -165,8 +140,4 @@ class CombineOperation(Operation[Combine]):
         z = ready.offset
         if channel.role is Role.SERVER0:
             z += weighted(self.step.factors, values)
-        return await self.after.online(channel, transcript, ready.after, z.reshape(z.shape[0], self.values))
-
-    async def online_dealer(self, channel: Channel, kept: Any) -> None:
-        """Of what follows."""
-        await self.after.online_dealer(channel, kept)
+        return await self.ending(channel, transcript, ready, z)

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from syfr.program import Program
-from syfr.protocol.after import what_follows
+from syfr.protocol.after import Followed
 from syfr.protocol.channel import Channel, Like
 from syfr.protocol.cost import Cost
-from syfr.protocol.operation import Dealing, Messages, Operation, Preparing, Streams, Summed
+from syfr.protocol.operation import Dealing, Messages, Preparing, Streams, Summed
 from syfr.protocol.roles import DEALER, Role
 from syfr.protocol.sharing import LayerShare
 from syfr.protocol.transcript import Transcript
@@ -86,46 +86,30 @@ def online(step: Linear, share: LayerShare, offset: Words, masked_input: Words) 
     return multiply_onto(step, masked_input, share.factor, offset)
 
 
-class LinearOperation(Operation[Linear]):
+class LinearOperation(Followed[Linear]):
     """A linear layer and what follows it. What is ready: the offset, and what follows' own."""
 
     def __init__(self, program: Program, step: Linear, number: int, padded: bool) -> None:
-        super().__init__(program, step, number, padded)
-        bits = self.precision.fraction_bits
-        self.after = what_follows(
-            step.then, number, self.values, self.precision, bits, program.output_digits, padded
-        )
-        self.dealer_answers = step.then == "relu"
+        super().__init__(program, step, number, padded, program.precision.fraction_bits)
 
     def cost(self) -> Cost:
         """c1, and what follows."""
-        return Cost(preprocessing_bytes=WIRE_BYTES * self.values) + self.after.cost()
-
-    def hash_bytes(self) -> int:
-        """Of what follows."""
-        return self.after.hash_bytes()
-
-    def row_bytes(self) -> int:
-        """The offset, and what follows."""
-        return 8 * self.values + self.after.row_bytes()
+        return Cost(preprocessing_bytes=WIRE_BYTES * self.values) + super().cost()
 
     def dealt_like(self, rows: int) -> list[Like]:
         """c1, and what follows."""
-        return [dealt_like(self.step, rows), *self.after.dealt_like(rows)]
+        return [dealt_like(self.step, rows), *super().dealt_like(rows)]
 
     def deal(self, masks: Sequence[Words], share: LayerShare | None, streams: Streams) -> Dealing:
         """c1, and what follows."""
-        rows = masks[0].shape[0]
         c1 = deal(self.step, _given(share), masks[0], streams.common(Role.SERVER0, self.number, "linear"))
-        kept, arrays = self.after.deal(rows, streams)
-        mask = None if self.step.then == "output" else self.dealer_mask(rows, streams)
-        return Dealing(mask, kept, [c1, *arrays])
+        return self.dealing(masks[0].shape[0], streams, c1)
 
     def prepare(
         self, role: Role, masks: Sequence[Words], share: LayerShare | None, streams: Streams, messages: Messages
     ) -> Preparing:
         """The offset, and what follows."""
-        rows, step = masks[0].shape[0], self.step
+        step = self.step
         if messages is None:
             source = streams.common(DEALER, self.number, "linear")
             offset = prepare0(step, _given(share), masks[0], self.after.constant(), source)
@@ -133,8 +117,8 @@ class LinearOperation(Operation[Linear]):
             offset = prepare1(step, _given(share), masks[0], next(messages))
         for (_, factor), added in zip(step.plus, masks[1:], strict=True):
             offset -= added * self._at_scale(factor)
-        mask = None if step.then == "output" else self.server_mask(rows, streams)
-        return Preparing(mask, Summed(offset, self.after.prepare(role, rows, streams, mask, messages)))
+        mask, after = self.preparing(role, masks[0].shape[0], streams, messages)
+        return Preparing(mask, Summed(offset, after))
 
     async def online(
         self, channel: Channel, transcript: Transcript, share: LayerShare | None, ready: Summed, values: Sequence[Words]
@@ -144,11 +128,7 @@ class LinearOperation(Operation[Linear]):
         if channel.role is Role.SERVER0:
             for (_, factor), value in zip(self.step.plus, values[1:], strict=True):
                 z += value * self._at_scale(factor)
-        return await self.after.online(channel, transcript, ready.after, z.reshape(z.shape[0], self.values))
-
-    async def online_dealer(self, channel: Channel, kept: Any) -> None:
-        """Of what follows."""
-        await self.after.online_dealer(channel, kept)
+        return await self.ending(channel, transcript, ready, z)
 
     def _at_scale(self, factor: int) -> np.uint64:
         return np.uint64((factor << self.precision.fraction_bits) & _RING)

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 
 from syfr.program import Program
-from syfr.protocol.after import what_follows
+from syfr.protocol.after import Followed
 from syfr.protocol.channel import Channel, Like
 from syfr.protocol.cost import Cost
-from syfr.protocol.operation import Dealing, Messages, Operation, Preparing, Streams, Summed
+from syfr.protocol.operation import Dealing, Messages, Preparing, Streams, Summed
 from syfr.protocol.roles import DEALER, Role
-from syfr.protocol.sharing import LayerShare
+from syfr.protocol.sharing import ELEMENT_BYTES, LayerShare
 from syfr.protocol.transcript import Transcript
 from syfr.ring.fixedpoint import WIRE_BYTES, Words
 from syfr.ring.packing import pack_elements, unpack_elements
@@ -52,41 +52,30 @@ class Prepared(Summed):
     right: Words
 
 
-class ProductOperation(Operation[Product]):
+class ProductOperation(Followed[Product]):
     """A product and what follows it."""
 
     def __init__(self, program: Program, step: Product, number: int, padded: bool) -> None:
-        super().__init__(program, step, number, padded)
-        bits = self.precision.fraction_bits
-        self.after = what_follows(
-            step.then, number, self.values, self.precision, bits, program.output_digits, padded
-        )
-        self.dealer_answers = step.then == "relu"
+        super().__init__(program, step, number, padded, program.precision.fraction_bits)
 
     def cost(self) -> Cost:
         """c1, and what follows."""
-        return Cost(preprocessing_bytes=WIRE_BYTES * self.values) + self.after.cost()
-
-    def hash_bytes(self) -> int:
-        """Of what follows."""
-        return self.after.hash_bytes()
+        return Cost(preprocessing_bytes=WIRE_BYTES * self.values) + super().cost()
 
     def row_bytes(self) -> int:
-        """Three arrays, and what follows; both masks are counted as large as the result."""
-        return 3 * 8 * self.values + self.after.row_bytes()
+        """Both masks besides, counted as large as the result."""
+        return 2 * ELEMENT_BYTES * self.values + super().row_bytes()
 
     def dealt_like(self, rows: int) -> list[Like]:
         """c1, and what follows."""
-        return [Like("uint8", (rows, WIRE_BYTES * self.values)), *self.after.dealt_like(rows)]
+        return [Like("uint8", (rows, WIRE_BYTES * self.values)), *super().dealt_like(rows)]
 
     def deal(self, masks: Sequence[Words], share: LayerShare | None, streams: Streams) -> Dealing:
         """c1, and what follows."""
         rows = masks[0].shape[0]
         total = multiply(masks[0], masks[1], self.step.matrices)
         total -= streams.common(Role.SERVER0, self.number, "linear").elements("c0", total.shape)
-        kept, arrays = self.after.deal(rows, streams)
-        mask = None if self.step.then == "output" else self.dealer_mask(rows, streams)
-        return Dealing(mask, kept, [pack_elements(total).reshape(rows, -1), *arrays])
+        return self.dealing(rows, streams, pack_elements(total).reshape(rows, -1))
 
     def prepare(
         self, role: Role, masks: Sequence[Words], share: LayerShare | None, streams: Streams, messages: Messages
@@ -98,8 +87,7 @@ class ProductOperation(Operation[Product]):
             offset += np.uint64(self.after.constant())
         else:
             offset = unpack_elements(next(messages).reshape(-1), self.shape(rows))
-        mask = None if self.step.then == "output" else self.server_mask(rows, streams)
-        after = self.after.prepare(role, rows, streams, mask, messages)
+        mask, after = self.preparing(role, rows, streams, messages)
         return Preparing(mask, Prepared(offset, after, masks[0], masks[1]))
 
     async def online(
@@ -111,8 +99,4 @@ class ProductOperation(Operation[Product]):
         known = left - ready.left if channel.role is Role.SERVER0 else np.uint64(0) - ready.left
         z += multiply(known, right, self.step.matrices)
         z -= multiply(left, ready.right, self.step.matrices)
-        return await self.after.online(channel, transcript, ready.after, z.reshape(z.shape[0], self.values))
-
-    async def online_dealer(self, channel: Channel, kept: Any) -> None:
-        """Of what follows."""
-        await self.after.online_dealer(channel, kept)
+        return await self.ending(channel, transcript, ready, z)

@@ -63,7 +63,7 @@ def on_rows(step: Step, rows: int, values: Sequence[int]) -> Step:
     if isinstance(step, Slice):
         raise UnsupportedLayerError("Models with several inputs cannot be used on tensors. Use a model with one.")
     for name in ("source", "left", "right"):
-        if hasattr(step, name) and not isinstance(getattr(type(step), name, None), property):
+        if hasattr(step, name):
             changed[name] = values[getattr(step, name)]
     if "sources" in getattr(step, "__dataclass_fields__", {}):
         changed["sources"] = tuple(values[source] for source in step.sources)
