@@ -72,7 +72,7 @@ def measure(figures: Figures, imported: Imported, name: str) -> None:
                 found[key].append(seconds)
     for (step, work, role), values in sorted(found.items()):
         figures.add(f"steps/{name}/{step} {program.steps[step].layer}/{work}/{role.label}", "s", values)
-    _bytes(figures, name, program, network)
+    _bytes(figures, name, cluster, network)
     for rows in AHEAD:
         _preprocessing(figures, name, cluster, rows)
 
@@ -85,18 +85,19 @@ def _query(cluster: MemoryCluster, x: Any, first: int, follow: dict[int, int]) -
     masked = sharing.mask_input(cluster.program.encode_input(x), cluster.seeds, start)
     network = TimedNetwork()
     inputs = {role: masked.copy() for role in (Role.SERVER0, Role.SERVER1)}
-    network.run_timed(cluster._runs(network, block, inputs, start, 1), first, follow)
+    network.run_timed(cluster._runs(network, block, inputs, start), first, follow)
     return network
 
 
-def _bytes(figures: Figures, name: str, program: Any, network: MemoryNetwork) -> None:
+def _bytes(figures: Figures, name: str, cluster: MemoryCluster, network: MemoryNetwork) -> None:
+    program = cluster.program
     found: dict[tuple[int, str], int] = defaultdict(int)
     for sent in network.record:
         found[sent.tag] += sum(array.nbytes for array in sent.arrays)
     for (step, message), count in sorted(found.items()):
         figures.add(f"step bytes/{name}/{step} {program.steps[step].layer}/{message}", "B", count)
     for number, step in program.linear_steps():
-        ahead = preprocessing.step_cost(program, number).preprocessing_bytes
+        ahead = cluster.plan.operations[number].cost().preprocessing_bytes
         figures.add(f"step bytes/{name}/{number} {step.layer}/dealt ahead", "B", ahead)
 
 

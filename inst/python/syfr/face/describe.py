@@ -9,7 +9,7 @@ import numpy as np
 
 from syfr.face.client import Client, Floats
 from syfr.face.results import input_shapes, output_shapes
-from syfr.party.preprocessing import program_cost, step_cost
+from syfr.party.preprocessing import Plan, program_cost
 from syfr.program import Part, Program
 from syfr.protocol import lift
 from syfr.protocol.cost import Cost
@@ -30,8 +30,8 @@ def layers(program: Program) -> list[dict[str, Any]]:
     if program.input_bits is not None:
         cost = lift.cost(math.prod(program.input_shape), program.precision)
         table.append(_row("input", "lift", program.input_shape, cost))
-    for number, step in enumerate(program.steps):
-        cost = step_cost(program, number)
+    for operation, step in zip(Plan(program).operations, program.steps, strict=True):
+        cost = operation.cost()
         if isinstance(step, Linear) or cost != Cost():
             table.append(_row(step.layer, _operation(step), step.output_shape, cost, step))
     return table

@@ -21,7 +21,7 @@ from syfr.face.tasks import Emit, Steps, Task, Wait, pause
 from syfr.importing.keras_import import DIGITS, Imported
 from syfr.program import Program
 from syfr.protocol import sharing as shares
-from syfr.protocol.sharing import ModelShare, ModelShares
+from syfr.protocol.sharing import ModelShares
 from syfr.trust.identity import SERVERS
 
 SHARE_SECONDS = 300.0
@@ -305,7 +305,7 @@ def _send(shared: SharedModel, imported: Imported, timeout: float) -> Steps[None
     parts = dict(zip(SERVERS, split, strict=True))
     same: dict[str, Any] = {"model": shared.number, "name": shared.name, "program": program.to_message()}
     seeds = {role: {"seeds": list(part.seeds)} for role, part in parts.items()}
-    arrays = {role: _arrays(part) for role, part in parts.items()}
+    arrays = {role: part.arrays for role, part in parts.items()}
     try:
         yield from shared.cluster.ask_all("share", time.monotonic() + timeout, seeds, arrays, **same)
     except BaseException:
@@ -322,11 +322,6 @@ def _in_turns(work: Generator[None, None, ModelShares]) -> Steps[ModelShares]:
             found: ModelShares = end.value
             return found
         yield Wait(until=time.monotonic())
-
-
-def _arrays(part: ModelShare) -> list[Any]:
-    """The masked kernel and the bias share of every linear step in order."""
-    return [array for number in sorted(part.masked) for array in (part.masked[number], part.biases[number])]
 
 
 def shared_model(model: object) -> SharedModel:

@@ -105,11 +105,7 @@ class MemoryCluster:
         self.plan = preprocessing.Plan(program, padded)
         self.layers = {share.role: sharing.layer_shares(program, share) for share in shares}
         self.session = fresh_key()
-        keys = {frozenset(pair): fresh_key() for pair in ((0, 1), (0, 2), (1, 2))}
-        self.keys = {
-            role: PairKeys({peer: keys[frozenset((role, peer))] for peer in role.peers}, self.session)
-            for role in SERVERS
-        }
+        self.keys = {role: PairKeys(keys, self.session) for role, keys in fresh_pair_keys().items()}
         self.seeds = sharing.fresh_seeds()
         self._next_row = 0
         self._blocks = 0
@@ -120,7 +116,8 @@ class MemoryCluster:
         start = self._ready[-1][1] if self._ready else self._next_row
         streams = {role: self.keys[role].block(self._blocks) for role in SERVERS}
         self._blocks += 1
-        block, message = prepare_all(self.plan, self.layers, streams, self.seeds, start, rows)
+        masks = [sharing.input_mask(seed, start, rows, self.program.input_shape) for seed in self.seeds]
+        block, message = prepare_all(self.plan, self.layers, streams, masks)
         self._ready.append((start, start + rows, block))
         return message
 
@@ -144,36 +141,32 @@ class MemoryCluster:
         masked = sharing.low_bits(sharing.mask_input(encoded, self.seeds, start), self.program.input_bits)
         inputs = {role: tamper(role, masked) if tamper else masked for role in (Role.SERVER0, Role.SERVER1)}
         network = MemoryNetwork()
-        runs = self._runs(network, block, inputs, start, rows)
+        runs = self._runs(network, block, inputs, start)
         network.run(runs)
         parts = [runs[role].result for role in (Role.SERVER0, Role.SERVER1)]
         delays = max(run.channel.clock for run in runs.values())
         return Answer(output.combine(parts[0], parts[1], self.program), delays, network.record)
 
     def _runs(
-        self, network: MemoryNetwork, block: dict[Role, Any], inputs: Mapping[Role, Words], start: int, rows: int
+        self, network: MemoryNetwork, block: dict[Role, Any], inputs: Mapping[Role, Words], start: int
     ) -> dict[Role, Run]:
-        runs = {}
-        for role, masked in inputs.items():
-            channel = network.channel(role)
-            transcript = Transcript(self.keys[role].transcript_key(role.partner, start), self.session)
-            work = executor.run_server(channel, transcript, self.plan, self.layers[role], block[role], masked)
-            runs[role] = Run(work, channel)
-        channel = network.channel(DEALER)
-        runs[DEALER] = Run(executor.run_dealer(channel, self.plan, block[DEALER]), channel)
-        return runs
+        openings = {role: (self.keys[role].transcript_key(role.partner, start), self.session) for role in inputs}
+        return all_runs(network, self.plan, self.layers, block, inputs, openings)
+
+
+def fresh_pair_keys() -> dict[Role, dict[Role, bytes]]:
+    """What each party has in common with each other one, as if they had just been linked."""
+    keys = {frozenset(pair): fresh_key() for pair in ((0, 1), (0, 2), (1, 2))}
+    return {role: {peer: keys[frozenset((role, peer))] for peer in role.peers} for role in SERVERS}
 
 
 def prepare_all(
     plan: preprocessing.Plan,
     layers: Mapping[Role, preprocessing.Layers],
     streams: Mapping[Role, Streams],
-    seeds: tuple[bytes, bytes],
-    start: int,
-    rows: int,
+    masks: Sequence[Words],
 ) -> tuple[dict[Role, Any], list[Array]]:
-    """Preprocessing of one block by all three parties, and the dealer's message to server1."""
-    masks = [sharing.input_mask(seed, start, rows, plan.program.input_shape) for seed in seeds]
+    """Preprocessing of one block by all three parties, and what the dealer sent; ``masks`` are both lambdas."""
     kept, message = preprocessing.deal_block(plan, layers[DEALER], streams[DEALER], masks[0] + masks[1])
     prepared: dict[Role, Any] = {DEALER: kept}
     for role, received in ((Role.SERVER0, None), (Role.SERVER1, message)):
@@ -181,3 +174,22 @@ def prepare_all(
             plan, role, layers[role], streams[role], masks[role], received
         )
     return prepared, message
+
+
+def all_runs(
+    network: MemoryNetwork,
+    plan: preprocessing.Plan,
+    layers: Mapping[Role, preprocessing.Layers],
+    block: Mapping[Role, Any],
+    inputs: Mapping[Role, Words],
+    openings: Mapping[Role, tuple[bytes, bytes]],
+) -> dict[Role, Run]:
+    """One query at all three parties, not yet begun; ``openings`` are key and beginning of the servers' hashes."""
+    runs = {}
+    for role, masked in inputs.items():
+        channel, transcript = network.channel(role), Transcript(*openings[role])
+        work = executor.run_server(channel, transcript, plan, layers[role], block[role], masked)
+        runs[role] = Run(work, channel)
+    channel = network.channel(DEALER)
+    runs[DEALER] = Run(executor.run_dealer(channel, plan, block[DEALER]), channel)
+    return runs

@@ -89,11 +89,6 @@ def lift_number(program: Program) -> int:
     return len(program.steps)
 
 
-def step_cost(program: Program, number: int, padded: bool = False) -> Cost:
-    """Delays and bytes of one step for one row, hashes not counted."""
-    return Plan(program, padded).operations[number].cost()
-
-
 def program_cost(program: Program, padded: bool = False) -> Cost:
     """Delays and bytes of one query of one row, hashes not counted; ``padded`` in the form of fewer delays.
 

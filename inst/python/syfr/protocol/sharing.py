@@ -54,6 +54,11 @@ class ModelShare:
     masked: Mapping[int, Words]
     biases: Mapping[int, Words]
 
+    @property
+    def arrays(self) -> list[Words]:
+        """As they are sent: the masked kernel and the bias share of every linear step, in order."""
+        return [array for number in sorted(self.masked) for array in (self.masked[number], self.biases[number])]
+
 
 ModelShares = tuple[ModelShare, ModelShare, ModelShare]
 """For server0, server1 and the dealer."""

@@ -15,20 +15,17 @@ from syfr.errors import DeadlineError, NotSharedError, ProtocolError, SyfrError
 from syfr.face.remote import Remote
 from syfr.face.tasks import Steps, Wait, together
 from syfr.link import Frame
-from syfr.party import executor, preprocessing
+from syfr.party import preprocessing
 from syfr.party.computations import StoredMask
-from syfr.party.memory import MemoryNetwork
+from syfr.party.memory import MemoryNetwork, all_runs, fresh_pair_keys, prepare_all
 from syfr.party.streams import PairKeys
 from syfr.program import Program
 from syfr.protocol import output, sharing
-from syfr.protocol.channel import Run
-from syfr.protocol.roles import DEALER, Role
 from syfr.protocol.roles import SERVERS as ROLES
+from syfr.protocol.roles import Role
 from syfr.protocol.sharing import LayerShare, ModelShare
-from syfr.protocol.transcript import Transcript
 from syfr.ring.fixedpoint import Words
 from syfr.ring.packing import pack_elements
-from syfr.ring.streams import fresh_key
 from syfr.tensors.expression import Compiled, Weights
 from syfr.trust.identity import SERVERS, Bundle
 
@@ -159,9 +156,8 @@ class Workers:
         public = {"model": number, "name": "for tensors", "program": program.to_message()}
         requests = []
         for part in parts:
-            arrays = [one for step in sorted(part.masked) for one in (part.masked[step], part.biases[step])]
             remote = remotes[part.role.label]
-            requests.append(remote.asking("share", deadline, arrays, seeds=list(part.seeds), **public))
+            requests.append(remote.asking("share", deadline, part.arrays, seeds=list(part.seeds), **public))
         yield from together(requests)
         self._models.append(number)
 
@@ -192,8 +188,7 @@ class InProcess:
     def __init__(self) -> None:
         self._tensors: dict[Handle, tuple[Words, tuple[bytes, bytes]]] = {}
         self._models: dict[str, dict[Role, dict[int, LayerShare]]] = {}
-        keys = {frozenset(pair): fresh_key() for pair in ((0, 1), (0, 2), (1, 2))}
-        self._pairs = {role: {peer: keys[frozenset((role, peer))] for peer in role.peers} for role in ROLES}
+        self._pairs = fresh_pair_keys()
 
     def share(self, encoded: Words, reveal: str, min_rows: int, deadline: float) -> Steps[Handle]:
         """Mask an array and keep it."""
@@ -221,18 +216,12 @@ class InProcess:
         pairs = {role: PairKeys(self._pairs[role], session) for role in ROLES}
         streams = {role: pairs[role].block(0) for role in ROLES}
         own = [mask.rows(0, 1) for mask in masks]
-        kept, message = preprocessing.deal_block(plan, layers[DEALER], streams[DEALER], own[0] + own[1])
-        network, runs = MemoryNetwork(), {}
-        for role, received in ((Role.SERVER0, None), (Role.SERVER1, message)):
-            block = preprocessing.prepare_block(plan, role, layers[role], streams[role], own[role], received)
-            channel = network.channel(role)
-            transcript = Transcript(pairs[role].transcript_key(role.partner, 0), session)
-            work = executor.run_server(channel, transcript, plan, layers[role], block, masked)
-            runs[role] = Run(work, channel)
-        channel = network.channel(DEALER)
-        runs[DEALER] = Run(executor.run_dealer(channel, plan, kept), channel)
+        block, _ = prepare_all(plan, layers, streams, own)
+        network, servers = MemoryNetwork(), (Role.SERVER0, Role.SERVER1)
+        openings = {role: (pairs[role].transcript_key(role.partner, 0), session) for role in servers}
+        runs = all_runs(network, plan, layers, block, dict.fromkeys(servers, masked), openings)
         network.run(runs)
-        first, second = (runs[role].result for role in (Role.SERVER0, Role.SERVER1))
+        first, second = (runs[role].result for role in servers)
         return output.combine(first, second, compiled.program).reshape(-1)
 
     def _layers(self, compiled: Compiled, role: Role) -> dict[int, LayerShare]:
