@@ -65,7 +65,8 @@ client_connect_to_model <- function(client, batch_input_shape, batch_output_shap
 #' @param x A numeric array, rows first: n x 28 x 28 x 1 for n images. The axes of length one that R drops, as in
 #'   `x[1, , , ]`, may be missing. More rows than the model's batch count as several requests. A matrix or a data frame
 #'   with a row for each input will do for a model that takes vectors, and a tensor or array of Python's for any. For a
-#'   model with several inputs, a list of such arrays, in order or by the names of the inputs.
+#'   model with several inputs, a list of such arrays, in order or by the names of the inputs. Tokens, for a model that
+#'   begins with an Embedding, are whole numbers counted from 0, as they were for training.
 #' @param timeout Seconds to wait.
 #' @param type `"raw"` for what the model gives, `"prob"` for probabilities, `"class"` for the most probable class.
 #' @param classes Labels of the outputs in their order; `NULL` for those that the owner gave, else 1, 2, ...

@@ -138,15 +138,22 @@ describe_identity <- function(credentials) {
 model_facts <- function(known, rows = known$rows) {
   rows <- if (is.null(rows)) "n" else rows
   shapes <- function(parts) toString(vapply(parts, function(part) paste(c(rows, unlist(part)), collapse = " x "), ""))
-  ends <- format(unlist(known$input_range), digits = 3, trim = TRUE)
-  held <- if (known$untrusted_clients) ", held to it by the workers" else ""
   c(
     shapes = sprintf("%s -> %s", shapes(known$inputs), shapes(known$outputs)),
-    inputs = sprintf("from %s to %s%s", ends[1], ends[2], held),
+    inputs = describe_inputs(known),
     output = toString(unique(describe_head(unlist(known$heads), known$digits))),
     ranges = if (isFALSE(known$proven)) "not proven, but found with the owner's calibration data",
     precision = sprintf("fixed point, %d bits after the point of %d", known$fraction_bits, known$value_bits)
   )
+}
+
+describe_inputs <- function(known) {
+  ends <- format(unlist(known$input_range), digits = 3, trim = TRUE)
+  held <- if (known$untrusted_clients) ", held to it by the workers" else ""
+  sizes <- unlist(known$vocabularies)
+  tokens <- if (any(sizes > 0)) sprintf("tokens, whole numbers from 0 to %d", unique(sizes[sizes > 0]) - 1L)
+  numbers <- if (!all(sizes > 0) || length(sizes) == 0) sprintf("from %s to %s%s", ends[1], ends[2], held)
+  paste(c(tokens, numbers), collapse = "; ")
 }
 
 describe_head <- function(heads, digits) {

@@ -33,6 +33,7 @@ class Case:
         approximate: whether the function is approximated.
         inside: whether something has to follow it, because the client computes it where it ends a model.
         generations: of Keras, that have it.
+        vocabulary: how many tokens there are, for a layer that takes them.
     """
 
     layer: str
@@ -44,6 +45,7 @@ class Case:
     approximate: bool = False
     inside: bool = False
     generations: tuple[str, ...] = tuple(GENERATIONS)
+    vocabulary: int = 0
 
     @property
     def name(self) -> str:
@@ -74,6 +76,8 @@ def rows(case: Case, shape: Shape, count: int, unit: float) -> list[NDArray[np.f
     """
     random = np.random.default_rng(count)
     found = []
+    if case.vocabulary:
+        return [random.integers(0, case.vocabulary, (count, *shape)).astype(np.float32)]
     for place in range(case.tensors):
         x = random.uniform(-case.largest, case.largest, (count, *shape))
         x[1::2] = random.normal(0.0, 2.5, x[1::2].shape)
@@ -175,6 +179,10 @@ MERGING = [
     _case("Minimum", "", lambda k: k.Minimum(), IMAGE, tensors=2),
 ]
 
+TOKENS = [
+    _case("Embedding", "input_dim=20", lambda k: k.Embedding(20, 5), (9,), (1,), (2, 3), vocabulary=20),
+]
+
 BENDING = [
     _case("ReLU", "", lambda k: k.ReLU(), IMAGE, (7,)),
     _case("ReLU", "max_value", lambda k: k.ReLU(6.0), IMAGE),
@@ -206,4 +214,4 @@ CURVES = [
 ]
 CURVES = [Case(**{**vars(case), "approximate": True}) for case in CURVES]
 
-CASES = [*LINEAR, *POOLING, *PLACES, *MERGING, *BENDING, *CURVES]
+CASES = [*LINEAR, *POOLING, *PLACES, *MERGING, *TOKENS, *BENDING, *CURVES]

@@ -85,6 +85,8 @@ def line(case: Case, stated: str | None) -> list[str]:
     shape = case.shapes[0]
     one, worst = measured(case, case.generations[-1], shape, 1), worst_error(case)
     shown = " x ".join(map(str, shape)) if case.tensors == 1 else f"{case.tensors} of {' x '.join(map(str, shape))}"
+    if case.vocabulary:
+        shown = f"{shown} of {case.vocabulary} tokens"
     error = stated if stated and will_do(stated, worst) else f"{rounded_up(worst, case.tolerance):.12g}"
     return [case.layer, case.arguments, shown, str(one.delays), str(one.online), str(one.preprocessing), error]
 

@@ -36,11 +36,23 @@ def evaluate(program: Program, weights: Mapping[int, Weights], x: ArrayLike) -> 
 
 def values(program: Program, weights: Mapping[int, Weights], x: ArrayLike) -> list[Floats]:
     """The input and the value of every step, after its relu."""
-    found = [np.asarray(x, np.float64) * program.input_scale]
-    program.check_rows(found[0].shape)
+    given = np.asarray(x, np.float64)
+    program.check_rows(given.shape)
+    found = [spread(program, given) * program.input_scale]
     for number, step in enumerate(program.steps):
         found.append(value(step, [found[source] for source in step.sources], weights.get(number), UNITS))
     return found
+
+
+def spread(program: Program, x: Floats) -> Floats:
+    """Tokens as the workers get them: a 1 among zeros."""
+    rows, start = [[] for _ in x], 0
+    for part in program.inputs:
+        for row, given in zip(rows, x.reshape(len(x), -1), strict=True):
+            for number in given[start : start + math.prod(part.shape)]:
+                row.extend(np.arange(part.vocabulary) == number if part.vocabulary else [number])
+        start += math.prod(part.shape)
+    return np.array(rows, np.float64).reshape(len(x), *program.input_shape) if program.inputs else x
 
 
 UNITS = 2.0**14

@@ -178,6 +178,29 @@ test_that("clients get what the owner lets them have: labels, the best labels, n
   expect_output(print(client), "12 bits after the point")
 })
 
+test_that("a model of tokens takes whole numbers from 0", {
+  skip_without_keras()
+  local_deadline(300)
+  keras <- reticulate::import("keras")
+  layers <- keras$layers
+  words <- keras$Sequential(list(
+    keras$Input(shape = list(6L)), layers$Embedding(40L, 4L), layers$Flatten(), layers$Dense(3L)
+  ), name = "words")
+  model <- suppressMessages(sy_share(words, test_cluster()))
+  expect_output(print(model), "n x 6 -> n x 3")
+  expect_output(print(model), "tokens, whole numbers from 0 to 39\n", fixed = TRUE)
+  sy_serve(model, block = FALSE)
+  client <- sy_client() |> client_connect_to_model(c(1, 6), c(1, 3), test_cluster(), model = "words")
+  x <- matrix(c(0:9, 39L, 7L), 2, byrow = TRUE)
+  expect_lt(max(abs(client_query_model(client, x) - words$predict(x, verbose = 0L))), 0.01)
+  expect_lt(max(abs(client_query_model(client, 0:5) - words$predict(x[1, , drop = FALSE], verbose = 0L))), 0.01)
+  expect_gt(client_last_query(client)$bytes_sent, 2 * 6 * 6 * 40)
+  for (wrong in list(40, -1, 0.5)) {
+    expect_error(client_query_model(client, c(1:5, wrong)), "from 0 to 39", class = "syfr_error_range")
+  }
+  expect_error(client_query_model(client, 1:5), class = "syfr_error_shape")
+})
+
 test_that("a model of several inputs and outputs takes and gives lists", {
   skip_without_keras()
   local_deadline(300)

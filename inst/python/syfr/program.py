@@ -49,12 +49,19 @@ HEADS = ("linear", "softmax", "sigmoid", "label")
 class Part:
     """One of several inputs or outputs of a model, which lie one after the other in a row.
 
-    ``head`` is what the client applies to an output.
+    ``head`` is what the client applies to an output. An input with a ``vocabulary`` takes tokens, whole numbers from 0
+    that are smaller; of each the client shares as many numbers, a 1 in its place and zeros.
     """
 
     name: str
     shape: Shape
     head: str = "linear"
+    vocabulary: int = 0
+
+    @property
+    def size(self) -> int:
+        """Elements of a row as it is shared."""
+        return math.prod(self.shape) * (self.vocabulary or 1)
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,7 @@ class Program:
         digits: binary digits behind the point that an answer carries; None for all f.
         inputs, outputs: the parts of a row when a model has several inputs or outputs, else empty. The row is then
             flat; outputs come in the order of the output steps, and have a name where predict() gives a dictionary.
-            A single part is an output that the client gives another shape.
+            A single part is an output that the client gives another shape, or an input of tokens.
         proven: whether the ranges hold for every allowed input, or only for what they were calibrated with.
         classes: names of the classes that labels and the last axis of an output count, or none.
     """
@@ -121,9 +128,33 @@ class Program:
         unit = 2.0**-self.precision.fraction_bits / self.input_scale
         return -self.input_offset * unit, ((1 << self.input_bits) - 1 - self.input_offset) * unit
 
+    @property
+    def takes_tokens(self) -> bool:
+        """Whether an input takes tokens."""
+        return any(part.vocabulary for part in self.inputs)
+
+    @property
+    def row_shape(self) -> Shape:
+        """One row of the input as the client has it: tokens are whole numbers there."""
+        if not self.takes_tokens:
+            return self.input_shape
+        first, *others = self.inputs
+        return first.shape if not others else (sum(math.prod(part.shape) for part in self.inputs),)
+
+    def spread(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Rows of ``row_shape`` as rows of ``input_shape``: a 1 in the place of each token, and zeros."""
+        if not self.takes_tokens:
+            return x
+        flat, start, found = x.reshape(len(x), -1), 0, []
+        for part in self.inputs:
+            end = start + math.prod(part.shape)
+            found.append(_one_hot(flat[:, start:end], part.vocabulary) if part.vocabulary else flat[:, start:end])
+            start = end
+        return np.concatenate(found, axis=1).reshape(len(x), *self.input_shape)
+
     def encode_input(self, x: NDArray[np.float64]) -> Words:
         """A batch in fixed point, as the client masks it."""
-        encoded = self.precision.encode(np.asarray(x, np.float64) * self.input_scale)
+        encoded = self.precision.encode(self.spread(np.asarray(x, np.float64)) * self.input_scale)
         if self.input_bits is None:
             return encoded
         largest = (1 << self.input_bits) - 1
@@ -229,8 +260,11 @@ class Program:
         for parts, shape in ((self.inputs, self.input_shape), (self.outputs, self.output_shape)):
             if parts:
                 check_shapes("input or output", *(part.shape for part in parts))
-                if math.prod(shape) != sum(math.prod(part.shape) for part in parts):
+                if math.prod(shape) != sum(part.size for part in parts):
                     raise ProtocolError("The inputs or outputs of the program do not fill a row.")
+        known = range(MAX_ELEMENTS + 1)
+        if any(part.vocabulary not in known for part in self.inputs) or any(part.vocabulary for part in self.outputs):
+            raise ProtocolError("Only inputs take tokens, of a vocabulary that is not negative.")
 
     def to_message(self) -> dict[str, Any]:
         """As plain lists, numbers and strings."""
@@ -270,7 +304,7 @@ class Program:
 
     def check_rows(self, shape: Shape) -> int:
         """The number of rows in an array of ``shape``; raises ShapeError when it is not an input."""
-        return check_rows(shape, self.input_shape)
+        return check_rows(shape, self.row_shape)
 
 
 def check_rows(shape: Shape, row: Shape) -> int:
@@ -281,6 +315,13 @@ def check_rows(shape: Shape, row: Shape) -> int:
             "Reshape it, keeping the batch axis even for a single row."
         )
     return shape[0]
+
+
+def _one_hot(tokens: NDArray[np.float64], vocabulary: int) -> NDArray[np.float64]:
+    """Rows of tokens as rows of zeros with a 1 in the place of each."""
+    found = np.zeros((*tokens.shape, vocabulary))
+    np.put_along_axis(found, tokens[..., None].astype(np.intp), 1.0, axis=-1)
+    return found.reshape(len(tokens), -1)
 
 
 def compares(step: Step) -> bool:
@@ -294,7 +335,10 @@ def _show(shape: tuple[object, ...]) -> str:
 
 def _parts(value: object) -> tuple[Part, ...]:
     found = [mapping(item) for item in sequence(value, MAX_PARTS)]
-    return tuple(Part(text(item["name"]), shape_from(item["shape"]), text(item["head"])) for item in found)
+    return tuple(
+        Part(text(item["name"]), shape_from(item["shape"]), text(item["head"]), integer(item["vocabulary"]))
+        for item in found
+    )
 
 
 def _precision(value: object) -> Precision:

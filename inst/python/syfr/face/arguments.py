@@ -106,31 +106,35 @@ def array_argument(value: object, program: Program, name: str = "x") -> NDArray[
 
     A single row may come without its batch axis, and axes of extent 1 may be missing as R drops them. For a program
     with several inputs it is a list of arrays, or a dictionary by their names; the parts of a row are then joined.
+    Tokens stay whole numbers.
     """
-    if program.inputs:
-        arrays = [_array(part, p.shape, f"{name}['{p.name}']") for part, p in _parts(value, program, name)]
-        rows = {len(array) for array in arrays}
-        if len(rows) > 1:
-            raise ShapeError(f"The parts of {name} have {sorted(rows)} rows. Give all of them the same number.")
-        array: NDArray[np.float64] = np.concatenate([part.reshape(len(part), -1) for part in arrays], axis=1)
-    else:
-        array = _array(value, program.input_shape, name)
-    program.check_rows(array.shape)
-    _check_values(array, program, name)
-    return array
+    given = _parts(value, program, name)
+    arrays = [_array(found, part.shape, label) for found, part, label in given]
+    rows = {len(array) for array in arrays}
+    if len(rows) > 1:
+        raise ShapeError(f"The parts of {name} have {sorted(rows)} rows. Give all of them the same number.")
+    for array, (_, part, label) in zip(arrays, given, strict=True):
+        _check_values(array, program, part, label)
+    if len(arrays) == 1:
+        return arrays[0]
+    joined: NDArray[np.float64] = np.concatenate([array.reshape(len(array), -1) for array in arrays], axis=1)
+    return joined
 
 
-def _parts(value: object, program: Program, name: str) -> list[tuple[object, Part]]:
-    """What was given for each input."""
-    names = ", ".join(f"'{part.name}'" for part in program.inputs)
-    wanted = f"Give a list of {len(program.inputs)} arrays, or a dictionary with {names}."
-    if isinstance(value, Mapping):
-        if set(value) != {part.name for part in program.inputs}:
+def _parts(value: object, program: Program, name: str) -> list[tuple[object, Part, str]]:
+    """What was given for each input, the input, and what to call it in messages."""
+    parts = program.inputs or (Part(name, program.input_shape),)
+    labels = [f"{name}['{part.name}']" for part in parts]
+    wanted = f"Give a list of {len(parts)} arrays, or a dictionary with {', '.join(repr(part.name) for part in parts)}."
+    if isinstance(value, Mapping) and program.inputs:
+        if set(value) != {part.name for part in parts}:
             raise InputTypeError(f"{name} has {', '.join(map(repr, value)) or 'nothing'}. {wanted}")
-        return [(value[part.name], part) for part in program.inputs]
-    if not isinstance(value, (list, tuple)) or len(value) != len(program.inputs):
+        return [(value[part.name], part, label) for part, label in zip(parts, labels, strict=True)]
+    if len(parts) == 1:
+        return [(value, parts[0], name)]
+    if not isinstance(value, (list, tuple)) or len(value) != len(parts):
         raise InputTypeError(f"{name} is not one array for each of the model's inputs. {wanted}")
-    return list(zip(value, program.inputs, strict=True))
+    return list(zip(value, parts, labels, strict=True))
 
 
 def _array(value: object, row: Shape, name: str) -> NDArray[np.float64]:
@@ -162,7 +166,7 @@ def _dropped(shape: Shape) -> Shape:
     return tuple(size for size in shape if size != 1)
 
 
-def _check_values(array: NDArray[np.float64], program: Program, name: str) -> None:
+def _check_values(array: NDArray[np.float64], program: Program, part: Part, name: str) -> None:
     finite = np.isfinite(array)
     if not finite.all():
         row = int(np.argwhere(~finite)[0][0]) + 1
@@ -170,6 +174,14 @@ def _check_values(array: NDArray[np.float64], program: Program, name: str) -> No
             f"Row {row} of {name} has a value that is missing or not finite (NA, NaN or Inf). "
             "Give numbers in their places, or leave the row out."
         )
+    if part.vocabulary:
+        wrong = array[(array < 0) | (array >= part.vocabulary) | (array != np.rint(array))]
+        if wrong.size:
+            raise ValueRangeError(
+                f"{name} has {wrong[0]:g} among its tokens; the model takes whole numbers from 0 to "
+                f"{part.vocabulary - 1}. Number the tokens as for training."
+            )
+        return
     low, high = program.input_range
     smallest, largest = float(array.min()), float(array.max())
     if smallest < low or largest > high:

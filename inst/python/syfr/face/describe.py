@@ -103,6 +103,7 @@ def facts(program: Program) -> dict[str, Any]:
     return {
         "inputs": [list(shape) for shape in input_shapes(program)],
         "outputs": [list(shape) for shape in output_shapes(program)],
+        "vocabularies": [part.vocabulary for part in program.inputs],
         "heads": [part.head for part in outputs],
         "rows": program.rows,
         "digits": program.output_digits,

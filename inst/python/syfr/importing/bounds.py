@@ -17,6 +17,7 @@ import numpy as np
 from syfr.errors import RangeCheckError
 from syfr.importing.evaluation import apply, lines, moved
 from syfr.importing.operations import Floats, Weights
+from syfr.importing.tokens import TokenPlaces
 from syfr.program import Program
 from syfr.ring.fixedpoint import Precision, rounded
 from syfr.steps import Combine, Linear, Product, Ranks, Signs, Step, Weigh, follows
@@ -60,9 +61,14 @@ def check_ranges(program: Program, weights: Mapping[int, Weights]) -> list[Bound
     """The bounds of every step that has any, in order; raises RangeCheckError at the first that does not fit."""
     bounds: list[Bound] = []
     values: list[Interval] = [_input(program)]
+    tokens = TokenPlaces(program)
     for number, step in enumerate(program.steps):
+        tokens.follow(number)
         sources = [values[source] for source in step.sources]
-        interval = _extreme(program, number, values) or _given(program, step, weights.get(number), sources)
+        if isinstance(step, Linear) and tokens.spread(step.source):
+            interval = _added(step, [_rows(program, step, weights[number]), *sources[1:]])
+        else:
+            interval = _extreme(program, number, values) or _given(program, step, weights.get(number), sources)
         for bound in limits(program, number, sources, interval):
             if not bound.fits:
                 raise RangeCheckError(_message(bound, program))
@@ -128,9 +134,7 @@ def _given(program: Program, step: Step, weights: Weights | None, sources: Seque
     if isinstance(step, Linear):
         if weights is None:
             raise ValueError(f"layer '{step.layer}' has no weights")
-        found = _linear(program, step, weights, low, high)
-        added = _weighted([factor for _, factor in step.plus], sources[1:])
-        return found[0] + added[0], found[1] + added[1]
+        return _added(step, [_linear(program, step, weights, low, high), *sources[1:]])
     if isinstance(step, Combine):
         total = _weighted(step.factors, sources)
         scale = 2.0**step.scale_bits
@@ -204,6 +208,21 @@ def _matrices(sources: Sequence[Interval]) -> Interval:
     left, right = (np.maximum(np.abs(low), np.abs(high)) for low, high in sources)
     most = left @ right
     return -most, most
+
+
+def _added(step: Linear, given: Sequence[Interval]) -> Interval:
+    """The product of a linear step, with the values that it adds."""
+    (low, high), *others = given
+    added = _weighted([factor for _, factor in step.plus], others)
+    return low + added[0], high + added[1]
+
+
+def _rows(program: Program, step: Linear, weights: Weights) -> Interval:
+    """What a linear step makes of tokens: each picks a row of the kernel."""
+    kernel = program.round_kernel(step, weights.kernel) * program.input_scale
+    bias = rounded(weights.bias, 2 * program.precision.fraction_bits)
+    low, high = (np.broadcast_to(ends + bias, (1, *step.output_shape)) for ends in (kernel.min(0), kernel.max(0)))
+    return low, high
 
 
 def _linear(program: Program, step: Linear, weights: Weights, low: Floats, high: Floats) -> Interval:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -18,6 +19,7 @@ from syfr.steps import (
     Ranks,
     Reshape,
     Signs,
+    Slice,
     Step,
     Take,
     Transpose,
@@ -37,7 +39,7 @@ def evaluate(program: Program, weights: Mapping[int, Weights], x: ArrayLike) -> 
 def walk(program: Program, weights: Mapping[int, Weights], x: ArrayLike) -> Iterator[tuple[Step, list[Floats], Floats]]:
     """Every step with its sources and what it gives, before the relu that may follow and after."""
     last = _last_readers(program)
-    values: dict[int, Floats] = {0: np.asarray(x, np.float64) * program.input_scale}
+    values: dict[int, Floats] = {0: program.spread(np.asarray(x, np.float64)) * program.input_scale}
     for number, step in enumerate(program.steps):
         sources = [values[source] for source in step.sources]
         value = before(program, step, weights.get(number), sources)
@@ -81,12 +83,15 @@ def lines(step: Signs, unit: float, x: Floats) -> Floats:
     return np.asarray(total / 2.0**step.scale_bits)
 
 
-def moved(step: Ranks | Reshape | Transpose | Take | Concatenate | Weigh | Step, sources: list[Floats]) -> Floats:
+def moved(step: Step, sources: list[Floats]) -> Floats:
     """What a step gives that moves elements, counts or adds them."""
     first = sources[0]
     rows = len(first)
     if isinstance(step, Reshape):
         return first.reshape(rows, *step.output_shape)
+    if isinstance(step, Slice):
+        end = step.start + math.prod(step.output_shape)
+        return first[:, step.start : end].reshape(rows, *step.output_shape)
     if isinstance(step, Transpose):
         return first.transpose(0, *(axis + 1 for axis in step.axes))
     if isinstance(step, Take):

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from syfr.importing.elements import Bend, Curved, Jump, Relu, Softmax, Sum, Times
-from syfr.importing.operations import Affine, Scale
+from syfr.importing.operations import Affine, Lookup, Scale
 from syfr.importing.places import Join, MaxPool, NewShape, Order, Places
 from syfr.steps import Ranks, Shape, Signs, Weigh
 
 Unary: TypeAlias = Affine | Scale | Relu | Bend | Jump | Curved | Softmax | NewShape | Order | Places | MaxPool
-"""Operations on one value; those on several are Sum, Times and Join."""
+"""Operations on one value; those on several are Sum, Times and Join, and Lookup is on an input alone."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Exact:
         return self.step.output_shape
 
 
-Operation: TypeAlias = Unary | Sum | Times | Join | Exact
+Operation: TypeAlias = Unary | Sum | Times | Join | Exact | Lookup
 
 
 @dataclass(frozen=True, eq=False)

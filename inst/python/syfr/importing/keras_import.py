@@ -18,6 +18,7 @@ from syfr.importing.keras_graph import Reader, ends, is_model, names_of, row_of
 from syfr.importing.lowering import lower
 from syfr.importing.operations import Weights
 from syfr.importing.places import NewShape, Places
+from syfr.importing.tokens import spread_tokens
 from syfr.program import MAX_INPUT, Part, Program
 from syfr.ring.fixedpoint import Precision
 from syfr.steps import Shape, is_output
@@ -69,6 +70,7 @@ def import_model(
         raise InputTypeError(f"An object of class {type(model).__name__} is not a Keras model; pass a built one.")
     number_format = precision or Precision()
     graph, inputs, rows = _graph(model)
+    low, high = _with_tokens((low, high), inputs, number_format)
     _check_classes(graph, classes)
     choose_answers(graph, output, k, number_format)
     labels = output in ("label", "top_k")
@@ -104,7 +106,7 @@ def _check_classes(graph: Graph, classes: Sequence[str]) -> None:
 
 
 def _graph(model: KerasObject) -> tuple[Graph, tuple[Part, ...], int | None]:
-    """The graph of a model, the parts of its input if there are several, and the rows of a batch that it names."""
+    """The graph of a model, the parts of its input if there are several or tokens, and the rows of a batch."""
     inputs, outputs, taken, given = ends(model)
     shapes = [row_of(tensor, model) for tensor in inputs]
     batch = inputs[0].shape[0]
@@ -114,8 +116,21 @@ def _graph(model: KerasObject) -> tuple[Graph, tuple[Part, ...], int | None]:
     found = [reader.value(tensor) for tensor in outputs]
     named = zip(found, names_of(given, len(found)), strict=True)
     graph.answers = [Answer(value, name) for value, name in named]
-    parts = tuple(Part(name, shape) for name, shape in zip(names, shapes, strict=True))
-    return graph, parts if len(parts) > 1 else (), None if batch is None else int(batch)
+    sizes = spread_tokens(graph, values, shapes)
+    parts = tuple(Part(name, shape, vocabulary=size) for name, shape, size in zip(names, shapes, sizes, strict=True))
+    return graph, parts if len(parts) > 1 or any(sizes) else (), None if batch is None else int(batch)
+
+
+def _with_tokens(span: tuple[float, float], inputs: Sequence[Part], number_format: Precision) -> tuple[float, float]:
+    """The range of an input that holds the zeros and ones of tokens, besides what is declared for other inputs."""
+    if not any(part.vocabulary for part in inputs):
+        return span
+    if all(part.vocabulary for part in inputs):
+        return 0.0, 1.0
+    low, high = min(span[0], 0.0), max(span[1], 1.0)
+    if max(-low, high) > 2.0**number_format.fraction_bits:
+        raise ValueRangeError(f"input_range is {span}, too wide for an input beside tokens. Scale that input down.")
+    return low, high
 
 
 def _name(tensor: Any) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from syfr.importing import layers_linear, layers_merge, layers_pooling, layers_shapes
+from syfr.importing import layers_linear, layers_merge, layers_pooling, layers_shapes, layers_tokens
 from syfr.importing.calls import Call, KerasObject, keras_class, refuse
 from syfr.importing.layers_activations import LAYERS as ACTIVATIONS
 from syfr.importing.layers_operators import OPERATORS, operator_name
@@ -65,6 +65,7 @@ HANDLERS: dict[str, Callable[[Call], int]] = {
     "Dense": layers_linear.dense,
     "Conv1D": layers_linear.conv1d,
     "Conv2D": layers_linear.conv2d,
+    "Embedding": layers_tokens.embedding,
     "BatchNormalization": layers_linear.batch_normalization,
     "SyncBatchNormalization": layers_linear.batch_normalization,
     "Rescaling": layers_linear.rescaling,
@@ -130,7 +131,6 @@ _HINTS: dict[str, str] = {
     **dict.fromkeys(("Conv3D", "AveragePooling3D", "MaxPooling3D"), "Use the layer for two dimensions."),
     "Lambda": "Write it with Keras's own layers, for example Rescaling, Reshape or Activation.",
     "TimeDistributed": "Use the layer itself where it works on the last axis, as Dense does.",
-    "Embedding": "Give the model the embedded vectors as its input.",
     "Dot": "Use Multiply, or a Dense layer.",
     "Resizing": "Resize the images before they are sent.",
     "CenterCrop": "Crop the images before they are sent, or use Cropping2D.",

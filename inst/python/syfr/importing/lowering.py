@@ -25,10 +25,14 @@ from syfr.importing.lines import signs
 from syfr.importing.operations import Affine, Weights, diagonal, identity, label_of
 from syfr.importing.places import Join, NewShape, Order, Places
 from syfr.ring.fixedpoint import Precision
-from syfr.steps import Combine, Concatenate, Linear, Product, Reshape, Shape, Step, Take, Transpose
+from syfr.steps import Combine, Concatenate, Linear, Product, Reshape, Shape, Slice, Step, Take, Transpose
 
 SCALE_BITS = 18
 """Fraction bits of a public factor that is not whole: as many as the ring has room for."""
+
+
+LONG_RUN = 4096
+"""A run of more places is named by where it begins, not place by place."""
 
 
 def lower(graph: Graph, precision: Precision, input_scale: float = 1.0) -> tuple[list[Step], dict[int, Weights]]:
@@ -305,5 +309,8 @@ def _moving(operation: Operation, source: int, before: Shape, shape: Shape) -> S
     if isinstance(operation, Order):
         return Transpose(operation.layer, source, shape, operation.axes)
     if isinstance(operation, Places):
+        first, count = operation.indices[0], len(operation.indices)
+        if len(before) == 1 and count > LONG_RUN and operation.indices == tuple(range(first, first + count)):
+            return Slice(operation.layer, source, shape, first)
         return Take(operation.layer, source, shape, operation.axis, operation.indices)
     raise TypeError(f"{type(operation).__name__} should have been expanded")

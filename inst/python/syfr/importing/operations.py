@@ -100,6 +100,18 @@ class Scale:
         return shape
 
 
+@dataclass(frozen=True, eq=False)
+class Lookup:
+    """The rows of a table that whole numbers name: only on an input, where tokens.py makes a matrix product of it."""
+
+    layer: str
+    table: Floats = field(repr=False)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """A row of the table for each number."""
+        return (*shape, self.table.shape[1])
+
+
 def average_pooling(layer: str, size: tuple[int, int], strides: tuple[int, int], channels: int) -> Affine:
     """The mean of every complete window."""
     kernel = np.full((*size, 1, channels), 1.0 / math.prod(size))

@@ -22,7 +22,7 @@ from syfr.protocol.cost import Cost
 from syfr.protocol.operation import Operation, Streams
 from syfr.protocol.operations import operations
 from syfr.protocol.roles import DEALER, Role
-from syfr.protocol.sharing import LayerShare, low_bits
+from syfr.protocol.sharing import ELEMENT_BYTES, LayerShare, low_bits
 from syfr.protocol.transcript import DIGEST_BYTES
 from syfr.ring.fixedpoint import Words
 from syfr.steps import Step, is_output
@@ -270,4 +270,6 @@ def row_bytes(program: Program) -> int:
     if program.input_bits is not None:
         small = precision.digits * (precision.thresholds + 2) + 6
         total += plan.input_values * (small + 8 * (lift.DEALT + 1))
+    if program.takes_tokens:  # masks as long as the vocabulary, while a block is made
+        total += ELEMENT_BYTES * plan.input_values
     return total + sum(operation.row_bytes() for operation in plan.operations)

@@ -15,6 +15,8 @@ from syfr.tensors.operations import scale
 
 def apply_model(program: Program, number: str, x: Node) -> Node:
     """What a model gives for every row of ``x``, before its head: (rows, ...)."""
+    if program.takes_tokens:
+        raise UnsupportedLayerError("Models of tokens cannot be used on tensors. Ask them with client_query_model().")
     if x.shape[1:] != program.input_shape:
         wanted = ("rows", *program.input_shape)
         raise ShapeError(f"The model takes a tensor of shape ({', '.join(map(str, wanted))}); this one is {x.shape}.")
