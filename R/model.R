@@ -134,32 +134,13 @@ as_keras_model <- function(model, call) {
 }
 
 load_saved <- function(path, call) {
-  attempt <- bundle("attempt")
   if (is.null(reticulate::import("importlib.util")$find_spec("keras"))) {
     stop_syfr("python", call = call, paste(
       "Sharing a model needs Keras, which this Python environment lacks. Call install_syfr(), then restart R."
     ))
   }
-  importing <- without_noise(attempt(reticulate::import("importlib")$import_module, "keras"))
-  keras <- value_of(importing, call)
-  value_of(without_noise(attempt(keras$models$load_model, path, compile = FALSE)), call)
-}
-
-# TensorFlow talks to standard error when it starts, whatever it is told. What goes wrong must come as data: R prints
-# an error before it leaves the function that raised it, and would print it into nowhere.
-without_noise <- function(code) {
-  os <- reticulate::import("os")
-  suspendInterrupts({
-    kept <- os$dup(2L)
-    nowhere <- os$open(os$devnull, os$O_WRONLY)
-    on.exit({
-      os$dup2(kept, 2L)
-      os$close(kept)
-      os$close(nowhere)
-    })
-    os$dup2(nowhere, 2L)
-    code
-  })
+  keras <- call_python(call, reticulate::import("importlib")$import_module, "keras")
+  call_python(call, keras$models$load_model, path, compile = FALSE)
 }
 
 not_shared <- "This model is not shared by this session. Share it first, with sy_share()."

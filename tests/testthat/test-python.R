@@ -58,3 +58,24 @@ test_that("names of the module are found by $ and [[", {
   expect_s3_class(sy[["SyfrError"]], "python.builtin.type")
   expect_true("KerasHook" %in% .DollarNames(sy, ""))
 })
+
+test_that("TensorFlow's greetings are not shown, whoever loads it and whenever Python was started", {
+  skip_without_python()
+  # One that greets as TensorFlow does, and is loaded faster.
+  place <- tempfile("modules")
+  dir.create(file.path(place, "tensorflow"), recursive = TRUE)
+  writeLines("import os; os.write(2, b'greetings from C')", file.path(place, "tensorflow", "__init__.py"))
+  local_variables(PYTHONPATH = place)
+  said <- function(...) {
+    variables <- paste0("R_LIBS=", paste(.libPaths(), collapse = .Platform$path.sep))
+    system2(
+      file.path(R.home("bin"), "Rscript"), c("-e", shQuote(paste(c(...), collapse = "; "))),
+      stdout = TRUE, stderr = TRUE, timeout = 60, env = variables
+    )
+  }
+  load <- "invisible(reticulate::import('tensorflow')); cat('loaded')"
+  expect_identical(said("library(syfr)", load), "loaded")
+  expect_identical(said("invisible(reticulate::py_config())", "library(syfr)", load), "loaded")
+  local_variables(TF_CPP_MIN_LOG_LEVEL = "0")
+  expect_match(said("library(syfr)", load), "greetings from C.*loaded", all = FALSE)
+})

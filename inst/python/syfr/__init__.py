@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from syfr.quiet import quiet_tensorflow
 from syfr.version import __version__
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ _HOMES = {
     "local_cluster": "face.worker",
     "tensor": "tensors.private",
 }
+
+quiet_tensorflow()
 
 
 def __getattr__(name: str) -> object:
