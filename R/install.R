@@ -36,6 +36,7 @@ install_syfr <- function(method = c("auto", "virtualenv", "conda"), envname = "r
   method <- install_method(match.arg(method), envname)
   files <- requirement_files(as_flag(keras, "keras"))
   call <- sys.call()
+  say_installing(envname, keras)
   python <- tryCatch(
     {
       if (method == "virtualenv") make_virtualenv(envname, python_version, call)
@@ -62,6 +63,13 @@ install_syfr <- function(method = c("auto", "virtualenv", "conda"), envname = "r
   }
   cli::cli_alert_success("syfr's Python packages are in {.val {envname}}. {how_to_use(method, envname)}")
   invisible(python)
+}
+
+# pip tells by itself how far it is.
+say_installing <- function(envname, keras) {
+  if (quiet()) return(invisible())
+  what <- if (keras) "NumPy, Numba, Keras and TensorFlow, some 2 GB" else "NumPy and Numba, some 300 MB"
+  cli::cli_alert_info(paste0("Installing syfr's Python packages in {.val {envname}} (", what, "): it takes some minutes"))
 }
 
 python_range <- "3.10 to 3.13"

@@ -162,7 +162,8 @@ as_shared <- function(model, call) {
 #' Serve a shared model
 #'
 #' Opens a shared model for queries. The workers do the serving, and answers go from them to the clients without
-#' passing through this session, which only waits and shows how many requests were served.
+#' passing through this session, which only waits and shows how many requests were served, and for how many rows of
+#' queries to come the workers have done the preprocessing.
 #'
 #' The wait ends when `num_requests` are served, or with Esc, Stop or Ctrl-C, which closes the model. With
 #' `block = FALSE` the function returns at once and the workers serve by themselves, as long as they run; in RStudio the

@@ -24,6 +24,7 @@ new_reporter <- function(style = progress_style()) {
       sharing = counter$status(sprintf("Sharing '%s'", event$name)),
       shared = cli::cli_alert_success("shared {.val {event$name}} among the workers"),
       serving = counter$begin("served", event$of),
+      prepared = counter$prepared(event$rows, event$of),
       served = counter$count("served", event$served, event$of),
       shared_rows = if (counter$begun() || event$rows < event$of) counter$count("shared rows", event$rows, event$of),
       # An answer that comes in one part needs no progress.
@@ -41,10 +42,22 @@ new_lines <- function() {
   shown_at <- -Inf
   begun <- FALSE
   lines <- 0
+  filling <- TRUE
+  filling_since <- NULL
   list(
     status = function(text) NULL,
     begin = function(what, of) NULL,
     begun = function() begun,
+    # Until the store has been full; from then on it is filled again behind every query.
+    prepared = function(rows, of) {
+      now <- proc.time()[["elapsed"]]
+      if (is.null(filling_since)) filling_since <<- now
+      if (filling && (rows >= of || now - filling_since >= patience_filling)) {
+        filling <<- rows < of
+        filling_since <<- now
+        cli::cli_alert_success(paste(count_text("prepared", rows, of), "rows for queries to come"))
+      }
+    },
     count = function(what, done, of) {
       begun <<- TRUE
       now <- proc.time()[["elapsed"]]
@@ -58,6 +71,9 @@ new_lines <- function() {
     close = function() NULL
   )
 }
+
+# Seconds after which a line tells how far it is with preparing rows, while that goes on.
+patience_filling <- 5
 
 count_text <- function(what, done, of) {
   number <- function(x) format(x, big.mark = ",", trim = TRUE)
@@ -84,13 +100,17 @@ new_bar <- function() {
   }
   begin <- function(what, of) {
     ends <- c("{cli::pb_spin} %s {cli::pb_current}", "%s {cli::pb_bar} {cli::pb_current} of {cli::pb_total}")
-    open_bar(sprintf(ends[2 - is.null(of)], what), if (is.null(of)) NA else of)
+    open_bar(paste(sprintf(ends[2 - is.null(of)], what), "{cli::pb_status}"), if (is.null(of)) NA else of)
     last <<- count_text(what, 0, of)
   }
   list(
     status = function(text) open_bar(paste("{cli::pb_spin}", text), NA),
     begin = begin,
     begun = function() !is.null(last),
+    prepared = function(rows, of) {
+      text <- paste0("(", count_text("prepared", rows, of), " rows)")
+      if (!is.null(bar)) cli::cli_progress_update(inc = 0, status = text, id = bar, force = TRUE, .envir = frame)
+    },
     count = function(what, done, of) {
       if (is.null(last)) begin(what, of)
       last <<- count_text(what, done, of)

@@ -24,8 +24,8 @@
 #' * variable `SYFR_MNIST`: the file that [sy_mnist()] reads.
 #' * variable `SYFR_HOME`: the folder for the certificates of clusters, in place of
 #'   `tools::R_user_dir("syfr", "data")`.
-#' * variable `TF_CPP_MIN_LOG_LEVEL`, which is TensorFlow's: `0` shows all that TensorFlow says. Where it is not set, syfr
-#'   sets it to `2`, which leaves errors, and hides what TensorFlow says while it is loaded.
+#' * variable `TF_CPP_MIN_LOG_LEVEL`, which is TensorFlow's: `0` shows all that TensorFlow says. Otherwise syfr hides
+#'   what it says while it is loaded, and sets the variable to `3` where it is not set. Errors are never hidden.
 #'
 #' @inheritSection sy_stop What stops what
 #'
@@ -56,7 +56,7 @@ the <- new.env(parent = emptyenv())
   if (reticulate::py_available()) quiet_tensorflow() else setHook("reticulate.onPyInit", quiet_tensorflow)
 }
 
-# TensorFlow greets at length when it is loaded, by whomever; our Python package keeps that back, from when it is loaded.
+# TensorFlow greets at length when it is loaded, by whomever. Our Python package keeps that back, once it is there.
 quiet_tensorflow <- function() {
   tryCatch(
     suspendInterrupts(reticulate::import_from_path("syfr", path = python_path())),

@@ -64,5 +64,5 @@ def test_without_standard_error_tensorflow_is_loaded_too(child_env: dict[str, st
 
 def test_the_users_own_level_stays(child_env: dict[str, str], tmp_path: Path) -> None:
     code = "import syfr, os\nprint(os.environ['TF_CPP_MIN_LOG_LEVEL'])"
-    assert run(code, child_env)[0] == "2"
+    assert run(code, child_env)[0] == "3"
     assert run(code, child_env, TF_CPP_MIN_LOG_LEVEL="1")[0] == "1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -136,6 +137,25 @@ def test_serving_counts_requests_and_ends_at_the_limit(shared: tuple[KerasObject
         client.querying(images(1)).wait(WAIT)
     found.open_serving(1).wait(WAIT)
     assert client.querying(images(1)).wait(WAIT).shape == (1, 4)
+
+
+def test_serving_tells_how_far_it_is_with_preprocessing(
+    shared: tuple[KerasObject, SharedModel], client: Client
+) -> None:
+    _, found = shared
+    serving = found.serving(4)
+    client.connecting(IN, OUT).wait(WAIT)
+    events: list[dict[str, object]] = []
+    end = time.monotonic() + WAIT
+    while {"event": "prepared", "rows": 4, "of": 4} not in events and time.monotonic() < end:
+        serving.step(0.1)
+        events += serving.events()
+    prepared = [event for event in events if event["event"] == "prepared"]
+    assert prepared[-1] == {"event": "prepared", "rows": 4, "of": 4}
+    assert len(prepared) == len({event["rows"] for event in prepared})
+    client.querying(images(4)).wait(WAIT)
+    assert serving.wait(WAIT) == 4
+    assert serving.events()[-1] == {"event": "served", "served": 4, "of": 4}
 
 
 def test_a_batch_that_is_larger_than_what_is_open_is_not_begun(

@@ -22,6 +22,14 @@ test_that("what pip is asked for fits the reticulate that is used", {
   expect_identical(install_method("auto", "no-conda-environment-of-this-name"), "virtualenv")
 })
 
+test_that("what is going to be installed is told first, unless that is silenced", {
+  expect_message(say_installing("r-syfr", TRUE), "Installing .*r-syfr.*TensorFlow, some 2 GB.* minutes")
+  expect_no_match(capture_messages(say_installing("r-syfr", FALSE)), "TensorFlow")
+  old <- options(syfr.progress = FALSE)
+  on.exit(options(old))
+  expect_silent(say_installing("r-syfr", TRUE))
+})
+
 test_that("the last line of installing says what a new session must do", {
   expect_identical(how_to_use("virtualenv", "r-syfr"), "Restart R and call library(syfr).")
   expect_match(how_to_use("virtualenv", "~/clients"), "use_virtualenv(\"~/clients\")", fixed = TRUE)
@@ -54,7 +62,8 @@ test_that("a new environment is made, found by the next session, and runs worker
   Sys.unsetenv(c("RETICULATE_PYTHON", "VIRTUAL_ENV"))
 
   installing <- r_session("syfr::install_syfr(keras = FALSE)")
-  read_until(installing, "Python packages are in .*r-syfr", seconds = 500)
+  said <- read_until(installing, "Python packages are in .*r-syfr", seconds = 500)
+  expect_match(said, "Installing syfr's Python packages in .*r-syfr", all = FALSE)
   expect_ends_well(installing)
   expect_identical(list.files(environments), "r-syfr")
 

@@ -52,6 +52,17 @@ test_that("sharing and starting are told", {
   expect_identical(said_of("none", events), character())
 })
 
+test_that("preprocessing is told until it is done for the first time", {
+  prepared <- function(rows, of) list(event = "prepared", rows = rows, of = of)
+  said <- said_of("lines", list(prepared(8, 24), prepared(16, 24), prepared(24, 24), prepared(23, 24), prepared(24, 24)))
+  expect_length(said, 1)
+  expect_match(said, "prepared 24 of 24 rows for queries to come")
+  expect_identical(said_of("lines", list(prepared(8, 24))), character())
+  expect_identical(said_of("none", list(prepared(24, 24))), character())
+  # Nothing is served that could show it.
+  expect_identical(said_of("bar", list(prepared(24, 24))), character())
+})
+
 # In an R session of its own, which believes to have a terminal.
 test_that("a bar is drawn and ends as a line, with and without a known end", {
   session <- r_session(c(
@@ -63,12 +74,14 @@ test_that("a bar is drawn and ends as a line, with and without a known end", {
     "}",
     "serving <- function(of) list(event = 'serving', of = of)",
     "served <- function(n, of) list(event = 'served', served = n, of = of)",
-    "draw(list(serving(3L), served(1L, 3L), served(2L, 3L)))",
+    "prepared <- list(event = 'prepared', rows = 1000L, of = 2000L)",
+    "draw(list(serving(3L), prepared, served(1L, 3L), served(2L, 3L)))",
     "draw(list(serving(NULL), served(7L, NULL)))",
     "draw(list(list(event = 'worker_starting', worker = 'server0')))",
     "cat('\\nall drawn\\n')"
   ))
   said <- paste(read_until(session, "all drawn"), collapse = "\n")
+  expect_match(said, "served .* 0 of 3 \\(prepared 1,000 of 2,000 rows\\)")
   expect_match(said, "served .* 1 of 3")
   expect_match(said, "served 2 of 3\n")
   expect_match(said, "served 7\n")

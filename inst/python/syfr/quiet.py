@@ -15,11 +15,12 @@ LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
 
 def quiet_tensorflow() -> None:
-    """Have TensorFlow report errors alone, and nothing while it is loaded, unless it fails.
+    """Have TensorFlow say nothing unless it fails, while it is loaded and later; its exceptions are raised as ever.
 
-    Nothing is changed once it is loaded, or where the user has said to see everything, by TF_CPP_MIN_LOG_LEVEL=0.
+    Level 3 it is, because on a machine without a GPU it reports that as an error. Nothing is changed once it is loaded,
+    or where the user has said to see everything, by TF_CPP_MIN_LOG_LEVEL=0.
     """
-    if TENSORFLOW in sys.modules or os.environ.setdefault(LEVEL, "2") == "0":
+    if TENSORFLOW in sys.modules or os.environ.setdefault(LEVEL, "3") == "0":
         return
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())

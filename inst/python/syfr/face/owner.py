@@ -72,7 +72,8 @@ class SharedModel:
         """Open serving and wait until the last request was answered; the result is how many were.
 
         Each client may ask for ``per_client`` rows until serving is opened again, or for any number. Cancelled, it
-        closes serving; the model stays shared, as it does at the limit. Events: "serving", "served".
+        closes serving; the model stays shared, as it does at the limit. Events: "serving", "prepared" (rows of
+        queries to come, for the clients that are connected), "served".
 
         A worker of this session that ends meanwhile is started again; the model is shared anew, and what is left of
         the requests is opened. A worker that was started by hand is waited for.
@@ -95,11 +96,15 @@ class SharedModel:
         return Task(work)
 
     def _watch(self, limits: Limits, emit: Emit) -> Steps[int]:
-        used = Used()
+        used, before = Used(), {"rows": 0, "of": 0}
         while True:
             replies = yield from self.cluster.ask_all("status", time.monotonic() + CALL_SECONDS, emit=emit)
             states = [self._state(reply) for reply in replies.values()]
             found = [state for state in states if state is not None]
+            ready = _prepared(found)
+            if ready["of"] and ready != before:
+                emit("prepared", **ready)
+            before = ready
             if used.look(found):
                 emit("served", served=used.served, of=limits["requests"])
             if len(found) == len(states):
@@ -170,6 +175,14 @@ class SharedModel:
         yield from self.cluster.ask_all(
             call, time.monotonic() + CALL_SECONDS, emit=emit, model=self.number, **fields
         )
+
+
+def _prepared(states: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Rows of queries to come that every worker has prepared, of those that are to be."""
+    return {
+        "rows": min((int(state["prepared"]) for state in states), default=0),
+        "of": max((int(state["ahead"]) for state in states), default=0),
+    }
 
 
 class Used:

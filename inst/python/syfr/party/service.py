@@ -235,7 +235,7 @@ class Worker:
             "version": __version__,
             "pid": os.getpid(),
             "managed": self.managed,
-            "models": [model.status() for model in self._models],
+            "models": [{**model.status(), **self._sessions.preparation(model)} for model in self._models],
             "sessions": len(self._sessions),
             "connections": sum(not endpoint.over for endpoint in self._endpoints),
             "prepared": self._sessions.prepared,

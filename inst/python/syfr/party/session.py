@@ -167,12 +167,23 @@ class Session:
         query = self.queries[place.start] = Query(place, claim, trace=trace)
         return query
 
-    # ---- the dealer ----
+    # ---- preprocessing ahead, which the dealer begins ----
 
     @property
     def weight(self) -> int:
         """The session's part of the memory for preprocessing ahead."""
         return max(LEAST_WEIGHT, min(self.rows, MOST_WEIGHT))
+
+    def rows_ahead(self, weights: int) -> int:
+        """Rows of queries to come that are kept prepared; ``weights`` as below."""
+        memory = ahead_bytes(self.rows * self._row_bytes, self.weight, weights)
+        ahead = max(1, min(max(self.rows, AHEAD_ROWS), memory // self._row_bytes))
+        left, own = self.model.serving.left, self.model.serving.rows_left(self.client.name)
+        if left is not None:
+            ahead = min(ahead, left * self.rows)
+        if own is not None:
+            ahead = min(ahead, own)
+        return ahead
 
     def rows_to_deal(self, weights: int) -> int:
         """Rows of the block that the dealer should make now; 0 when enough is ready or not all workers have begun.
@@ -182,13 +193,7 @@ class Session:
         """
         if len(self.confirmed) < 2:
             return 0
-        memory = ahead_bytes(self.rows * self._row_bytes, self.weight, weights)
-        ahead = max(1, min(max(self.rows, AHEAD_ROWS), memory // self._row_bytes))
-        left, own = self.model.serving.left, self.model.serving.rows_left(self.client.name)
-        if left is not None:
-            ahead = min(ahead, left * self.rows)
-        if own is not None:
-            ahead = min(ahead, own)
+        ahead = self.rows_ahead(weights)
         target = self.pool.next_row + ahead
         self._filling = self.pool.ready_until < (target if self._filling else target - ahead // 2)
         missing = max(target if self._filling else 0, self.wanted_until) - self.pool.ready_until

@@ -73,6 +73,14 @@ class Sessions:
         """Rows that are prepared ahead, of all sessions."""
         return sum(session.pool.ready_until - session.pool.next_row for session in self._sessions.values())
 
+    def preparation(self, model: Model) -> dict[str, int]:
+        """Of a model's sessions: the rows that are prepared ahead, and how many of them there should be."""
+        own, weights = [one for one in self._sessions.values() if one.model is model], self._weights()
+        return {
+            "prepared": sum(one.pool.ready_until - one.pool.next_row for one in own),
+            "ahead": sum(one.rows_ahead(weights) for one in own),
+        }
+
     @property
     def counts(self) -> Counts:
         """What came of all queries."""
@@ -297,9 +305,11 @@ class Sessions:
                 return True
         return False
 
+    def _weights(self) -> int:
+        return sum(one.weight for one in self._sessions.values())
+
     def _deal(self, session: Session) -> bool:
-        weights = sum(one.weight for one in self._sessions.values())
-        rows = session.rows_to_deal(max(weights, session.weight))
+        rows = session.rows_to_deal(max(self._weights(), session.weight))
         if not rows:
             return False
         number, place, message = session.deal(rows)
