@@ -69,7 +69,7 @@ install_syfr <- function(method = c("auto", "virtualenv", "conda"), envname = "r
 say_installing <- function(envname, keras) {
   if (quiet()) return(invisible())
   what <- if (keras) "NumPy, Numba, Keras and TensorFlow, some 2 GB" else "NumPy and Numba, some 300 MB"
-  cli::cli_alert_info(paste0("Installing syfr's Python packages in {.val {envname}} (", what, "): it takes some minutes"))
+  cli::cli_alert_info(paste0("Installing syfr's Python packages in {.val {envname}} (", what, "): some minutes"))
 }
 
 python_range <- "3.10 to 3.13"

@@ -23,7 +23,7 @@ test_that("what pip is asked for fits the reticulate that is used", {
 })
 
 test_that("what is going to be installed is told first, unless that is silenced", {
-  expect_message(say_installing("r-syfr", TRUE), "Installing .*r-syfr.*TensorFlow, some 2 GB.* minutes")
+  expect_message(say_installing("r-syfr", TRUE), "Installing .*r-syfr.*TensorFlow, some 2 GB.*minutes")
   expect_no_match(capture_messages(say_installing("r-syfr", FALSE)), "TensorFlow")
   old <- options(syfr.progress = FALSE)
   on.exit(options(old))
