@@ -1,7 +1,8 @@
 """Preprocessing of a block of rows: everything that does not depend on the input, made before it is known.
 
 The dealer makes a block and sends server1 its arrays; server0 and server1 then make their parts from the keys they have
-in common with others. What was made is handed out row by row, each row once.
+in common with others. What was made is handed out row by row, each row once. All three walk over the same steps in the
+same order, at once or piece by piece (pieces.py).
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from syfr.errors import ProtocolError
+from syfr.party import pieces
+from syfr.party.pieces import Filling
 from syfr.program import Program
 from syfr.protocol import lift, output
 from syfr.protocol.channel import Array, Like
@@ -45,6 +48,7 @@ class Plan:
         sources: the values that each step reads, each once.
         readers: the steps that read each value.
         goes_on: whether a step goes on with the running hash of what it reads, since no other step adds to that.
+        pieces: the steps of each piece of a row's preprocessing; one piece of all steps where a row is small.
     """
 
     def __init__(self, program: Program, padded: bool = False) -> None:
@@ -58,6 +62,16 @@ class Plan:
                 self._last_reader[source] = number
                 self.readers[source].append(number)
         self.goes_on = self._going_on()
+        self.pieces = pieces.split([operation.row_bytes() for operation in self.operations], pieces.PIECE_BYTES)
+        self._piece_of = [piece for piece, steps in enumerate(self.pieces) for _ in steps]
+
+    def piece_of(self, number: int) -> int:
+        """The piece that step ``number`` belongs to."""
+        return self._piece_of[number]
+
+    def piece_bytes(self, piece: int) -> int:
+        """Memory of a piece of one row at server0 or server1, in bytes, nearly."""
+        return sum(self.operations[number].row_bytes() for number in self.pieces[piece])
 
     def _going_on(self) -> list[bool]:
         chains, added = [0], Counter[int]()
@@ -129,41 +143,62 @@ def _lift_cost(plan: Plan) -> Cost:
     return lift.cost(plan.input_values, plan.program.precision, plan.padded)
 
 
+class _Masks:
+    """The masks of the values of a block; those that no later step reads are let go."""
+
+    def __init__(self, plan: Plan, input_mask: Words) -> None:
+        self._plan, self._masks = plan, {0: input_mask}
+
+    def walk(self, steps: range, one: Callable[[Operation[Any], Sequence[Words]], Words | None]) -> None:
+        """Call ``one`` for these operations with the masks of the values that each reads."""
+        plan, masks = self._plan, self._masks
+        for number in steps:
+            step = plan.program.steps[number]
+            mask = one(plan.operations[number], [masks[source] for source in step.sources])
+            for source in plan.ends_with(number, step):
+                del masks[source]
+            if mask is not None:
+                masks[number + 1] = mask
+
+    def lifted(self, mask: Words) -> None:
+        """The mask of the input once it was lifted."""
+        self._masks[0] = mask
+
+
+class Dealer:
+    """The dealer's side of one block. ``input_mask`` is lambda0 + lambda1 of the block's rows."""
+
+    def __init__(self, plan: Plan, layers: Layers, streams: Streams, input_mask: Words) -> None:
+        self._plan, self._layers, self._streams, self._input_mask = plan, layers, streams, input_mask
+        self._masks = _Masks(plan, input_mask)
+
+    def deal(self, steps: range) -> tuple[DealerBlock, list[Array]]:
+        """The next steps.
+
+        Returns:
+            What the dealer keeps, by step, and the arrays for server1, in the order of :func:`dealt_like`.
+        """
+        keeps: DealerBlock = {}
+        message: list[Array] = []
+        if self._plan.program.input_bits is not None and steps.start == 0:
+            self._masks.lifted(_deal_lift(self._plan, self._streams, self._input_mask, keeps, message))
+
+        def one(operation: Operation[Any], masks: Sequence[Words]) -> Words | None:
+            dealing = operation.deal(masks, self._layers.get(operation.number), self._streams)
+            message.extend(dealing.sent)
+            if operation.dealer_answers:
+                keeps[operation.number] = dealing.kept
+            return dealing.mask
+
+        self._masks.walk(steps, one)
+        return keeps, message
+
+
 def deal_block(
     plan: Plan, layers: Layers, streams: Streams, input_mask: Words
 ) -> tuple[DealerBlock, list[Array]]:
-    """The dealer's side. ``input_mask`` is lambda0 + lambda1 of the block's rows.
-
-    Returns:
-        What the dealer keeps, by step, and the arrays for server1, in the order of :func:`dealt_like`.
-    """
-    keeps: DealerBlock = {}
-    message: list[Array] = []
-    if plan.program.input_bits is not None:
-        input_mask = _deal_lift(plan, streams, input_mask, keeps, message)
-
-    def one(operation: Operation[Any], masks: Sequence[Words]) -> Words | None:
-        dealing = operation.deal(masks, layers.get(operation.number), streams)
-        message.extend(dealing.sent)
-        if operation.dealer_answers:
-            keeps[operation.number] = dealing.kept
-        return dealing.mask
-
-    _walk(plan, input_mask, one)
-    return keeps, message
-
-
-def _walk(
-    plan: Plan, input_mask: Words, one: Callable[[Operation[Any], Sequence[Words]], Words | None]
-) -> None:
-    """Call ``one`` for every operation with the masks of the values it reads; a mask that nobody reads is let go."""
-    masks: dict[int, Words] = {0: input_mask}
-    for number, (step, operation) in enumerate(zip(plan.program.steps, plan.operations, strict=True)):
-        mask = one(operation, [masks[source] for source in step.sources])
-        for source in plan.ends_with(number, step):
-            del masks[source]
-        if mask is not None:
-            masks[number + 1] = mask
+    """The dealer's side of a whole block, see :class:`Dealer`."""
+    return Dealer(plan, layers, streams, input_mask).deal(range(len(plan.operations)))
 
 
 def _deal_lift(
@@ -181,14 +216,42 @@ def _deal_lift(
     return both[0] + both[1]
 
 
-def dealt_like(plan: Plan, rows: int) -> list[Like]:
-    """The arrays of a block that the dealer sends to server1."""
+def dealt_like(plan: Plan, rows: int, steps: range | None = None) -> list[Like]:
+    """The arrays of a block, or of some steps of one, that the dealer sends to server1."""
+    steps = range(len(plan.operations)) if steps is None else steps
     expected: list[Like] = []
-    if plan.program.input_bits is not None:
+    if plan.program.input_bits is not None and steps.start == 0:
         expected.extend(lift.dealt_like((rows, plan.input_values), plan.program.precision))
-    for operation in plan.operations:
-        expected.extend(operation.dealt_like(rows))
+    for number in steps:
+        expected.extend(plan.operations[number].dealt_like(rows))
     return expected
+
+
+class Preparer:
+    """The side of server0 and of server1 of one block. ``input_mask`` is this server's lambda of its rows."""
+
+    def __init__(self, plan: Plan, role: Role, layers: Layers, streams: Streams, input_mask: Words) -> None:
+        self._plan, self._role, self._layers, self._streams = plan, role, layers, streams
+        self._rows, self._masks = input_mask.shape[0], _Masks(plan, input_mask)
+
+    def prepare(self, steps: range, message: Sequence[Array] | None) -> ServerBlock:
+        """The next steps; ``message`` are the arrays that the dealer sent to server1, None at server0."""
+        plan, role = self._plan, self._role
+        if message is not None and [Like.of(array) for array in message] != dealt_like(plan, self._rows, steps):
+            raise ProtocolError("The dealer sent preprocessing of another shape than the program has.")
+        messages = None if message is None else iter(message)
+        block: ServerBlock = {}
+        if plan.program.input_bits is not None and steps.start == 0:
+            self._masks.lifted(_prepare_lift(plan, role, block, self._rows, self._streams, messages))
+
+        def one(operation: Operation[Any], masks: Sequence[Words]) -> Words | None:
+            preparing = operation.prepare(role, masks, self._layers.get(operation.number), self._streams, messages)
+            if not operation.local:
+                block[operation.number] = preparing.ready
+            return preparing.mask
+
+        self._masks.walk(steps, one)
+        return block
 
 
 def prepare_block(
@@ -199,26 +262,8 @@ def prepare_block(
     input_mask: Words,
     message: Sequence[Array] | None,
 ) -> ServerBlock:
-    """The side of server0 (``message`` is None) and of server1 (the arrays that the dealer sent).
-
-    ``input_mask`` is this server's lambda of the block's rows.
-    """
-    rows = input_mask.shape[0]
-    if message is not None and [Like.of(array) for array in message] != dealt_like(plan, rows):
-        raise ProtocolError("The dealer sent preprocessing of another shape than the program has.")
-    messages = None if message is None else iter(message)
-    block: ServerBlock = {}
-    if plan.program.input_bits is not None:
-        input_mask = _prepare_lift(plan, role, block, rows, streams, messages)
-
-    def one(operation: Operation[Any], masks: Sequence[Words]) -> Words | None:
-        preparing = operation.prepare(role, masks, layers.get(operation.number), streams, messages)
-        if not operation.local:
-            block[operation.number] = preparing.ready
-        return preparing.mask
-
-    _walk(plan, input_mask, one)
-    return block
+    """The side of server0 or server1 of a whole block, see :class:`Preparer`."""
+    return Preparer(plan, role, layers, streams, input_mask).prepare(range(len(plan.operations)), message)
 
 
 def _prepare_lift(
@@ -243,12 +288,12 @@ def _prepare_lift(
 
 
 def take_rows(part: Part, start: int, stop: int) -> Part:
-    """Rows ``start`` to ``stop - 1`` of a block or any part of one, as views."""
+    """Rows ``start`` to ``stop - 1`` of a block or any part of one, as views; a row that comes in pieces as it is."""
     taken: Any
     if isinstance(part, np.ndarray):
         taken = part[start:stop]
-    elif part is None:
-        taken = None
+    elif part is None or isinstance(part, Filling):  # of which there is one row
+        taken = part
     elif isinstance(part, tuple):
         taken = tuple(take_rows(value, start, stop) for value in part)
     elif isinstance(part, dict):

@@ -20,6 +20,7 @@ from syfr.party.counts import Counts
 from syfr.party.fields import Fields, Place, text, whole
 from syfr.party.load import Load
 from syfr.party.peers import PeerLinks
+from syfr.party.pieces import Filling
 from syfr.party.reactor import Reactor
 from syfr.party.session import Query, Session
 from syfr.protocol.channel import MESSAGES, Array, Channel, Run, Tag
@@ -135,6 +136,10 @@ class Queries:
 
     def begin_waiting(self, session: Session) -> None:
         """Begin the parts whose rows are prepared; ask the dealer for rows that are not."""
+        self._begin_parts(session)
+        self.pieces_came(session)
+
+    def _begin_parts(self, session: Session) -> None:
         for query in list(session.queries.values()):
             while query.masked_input is not None:
                 until = session.to_ask(query)
@@ -143,6 +148,15 @@ class Queries:
                 if not session.has_rows(query.begun_until + 1):
                     return
                 self._begin_part(session, query, query.masked_input)
+
+    def pieces_came(self, session: Session) -> None:
+        """Tell the parts that have begun of the pieces of preprocessing that have come since."""
+        while session.came:
+            row, piece = session.came.popleft()
+            for query in list(session.queries.values()):
+                if query.place.start <= row < query.begun_until:
+                    run = query.runs[row - query.place.start]
+                    self._advance(session, query, lambda: run.deliver(self._role, (piece, executor.PIECE), -1, ()))  # noqa: B023
 
     def _begin_part(self, session: Session, query: Query, masked_input: Words) -> None:
         place, model, start = query.place, session.model, query.begun_until
@@ -154,6 +168,9 @@ class Queries:
         if start == place.start and not model.program.compares:
             # The dealer hears nothing of such a query otherwise, and it counts requests too.
             self._send(DEALER, "began", place.fields())
+        if isinstance(prepared, Filling):
+            used = {"session": session.number, "row": start}
+            prepared.used = lambda piece: self._send(DEALER, "used", {**used, "piece": piece})
         channel = LinkChannel(self._role, self._links, query)
         opening = place.session + model.digests["program"] + b"%d %d %d" % (*place[1:], start)
         transcript = Transcript(session.transcript_key(start), opening)
@@ -278,6 +295,7 @@ class Queries:
         session.model.tracing.end(query.trace)
         log.info("a query of %s failed: %s", session.client, error)
         self._early.pop((session.number, query.place.start), None)
+        session.let_go()
         self._tell(session, query.place, error, self._role.peers if tell else ())
 
     def failed_elsewhere(self, session: Session, peer: Role, place: Place, fields: Fields) -> None:

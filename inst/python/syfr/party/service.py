@@ -78,6 +78,7 @@ class Worker:
             "opened": self._sessions.opened,
             "dealt": self._sessions.dealt,
             "more": self._sessions.more,
+            "used": self._sessions.used,
             "failed": self._sessions.failed,
             "began": self._sessions.began,
             "ended": self._sessions.ended,

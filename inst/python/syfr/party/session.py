@@ -1,20 +1,23 @@
 """A client's session at one worker: its seeds, its keys, its prepared rows, its queries.
 
-Rows are numbered through the whole session; a row is preprocessed once, masked once and computed once.
+Rows are numbered through the whole session; a row is preprocessed once, masked once and computed once. Where a row is
+large, its preprocessing comes in pieces (pieces.py), as many at a time as there is memory for.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from syfr.errors import ProtocolError
-from syfr.party import preprocessing
+from syfr.party import pieces, preprocessing
+from syfr.party.executor import PIECE
 from syfr.party.fields import Place
 from syfr.party.models import Model
+from syfr.party.pieces import Filling, Held
 from syfr.party.pool import Pool
 from syfr.party.reactor import Timer
 from syfr.party.serving import Claim
@@ -26,6 +29,8 @@ from syfr.protocol.sharing import InputMask
 from syfr.protocol.transcript import Transcript
 from syfr.ring.fixedpoint import Words
 from syfr.trust.identity import Identity
+
+Work = TypeVar("Work", preprocessing.Dealer, preprocessing.Preparer)
 
 AHEAD_BYTES = 32 << 20
 """Memory that preprocessing ahead may take for one session, at server0 or server1;"""
@@ -86,8 +91,8 @@ class Query:
 
     @property
     def missing(self) -> Role | None:
-        """The worker for whose message a part waits, if any does."""
-        return next((run.missing[0][0] for run in self.runs if run.missing), None)
+        """The worker for whose message a part waits, if any does; preprocessing is no message of a query."""
+        return next((peer for run in self.runs for peer, _, name in run.missing if name != PIECE), None)
 
     def end(self) -> None:
         """Nothing of it goes on."""
@@ -100,6 +105,33 @@ class Query:
 def ahead_bytes(request: int, weight: int, weights: int) -> int:
     """Memory for a session's preprocessing ahead, when a request of it needs ``request`` bytes."""
     return min(max(AHEAD_BYTES, min(request, AHEAD_REQUEST)), AHEAD_TOTAL * weight // weights)
+
+
+@dataclass(frozen=True, repr=False)
+class Dealt:
+    """A piece of a block, or a whole one, on its way from the dealer.
+
+    Attributes:
+        padded: whether answers take the form of fewer delays.
+        message: the dealer's arrays; None at server0, which is sent none.
+    """
+
+    block: int
+    piece: int
+    place: Place
+    padded: bool
+    message: list[Array] | None
+
+
+@dataclass(repr=False)
+class _Making(Generic[Work]):
+    """The block that is being dealt or prepared; ``next`` is the piece to be made."""
+
+    block: int
+    place: Place
+    work: Work
+    filling: Filling
+    next: int = 0
 
 
 class RowMask(Protocol):
@@ -120,7 +152,9 @@ class Session:
         padded: at the dealer, whether answers take the form of fewer delays (protocol/answer.py).
         wanted_until: at the dealer, rows that a query waits for.
         asked_until: at server0 and server1, rows that the dealer was asked for.
-        pending: at server0 and server1, blocks that were dealt and are not yet prepared.
+        pending: at server0 and server1, what was dealt and is not yet prepared.
+        came: rows and numbers of later pieces that are ready since the queries were told.
+        held: at the dealer, the pieces that the servers have not used yet.
     """
 
     def __init__(
@@ -141,7 +175,13 @@ class Session:
         self.accepted_until = 0
         self.confirmed: set[Role] = set()
         self.wanted_until = self.asked_until = 0
-        self.pending: deque[tuple[int, Place, bool, list[Array] | None]] = deque()
+        self.pending: deque[Dealt] = deque()
+        self.came: deque[tuple[int, int]] = deque()
+        self.held = Held()
+        self.pieces = model.plan().pieces
+        self._dealing: _Making[preprocessing.Dealer] | None = None
+        self._preparing: _Making[preprocessing.Preparer] | None = None
+        self._receiving: tuple[int, int, Place] | None = None
         self._input_masks = masks or [InputMask(seed, model.program.input_shape) for seed in seeds]
         self._blocks = 0
         self._received_until = 0
@@ -193,6 +233,8 @@ class Session:
         """
         if len(self.confirmed) < 2:
             return 0
+        if len(self.pieces) > 1:
+            return int(self._piece_is_due(weights))
         ahead = self.rows_ahead(weights)
         target = self.pool.next_row + ahead
         self._filling = self.pool.ready_until < (target if self._filling else target - ahead // 2)
@@ -200,26 +242,84 @@ class Session:
         block = max(1, min(max(self.rows, SMALL_BLOCK), BLOCK_BYTES // self._row_bytes))
         return max(0, min(missing, block))
 
-    def deal(self, rows: int) -> tuple[int, Place, list[Array]]:
-        """Make a block at the dealer: its number, its rows, and the arrays for server1."""
-        place, number = Place(self.number, self.pool.ready_until, rows), self._blocks
-        self._blocks += 1
-        first, second = (mask.rows(place.start, rows) for mask in self._input_masks)
-        kept, message = preprocessing.deal_block(
-            self.model.plan(self.padded), self.model.layers, self.keys.block(number), first + second
-        )
-        self.pool.add(place.start, rows, kept)
-        return number, place, message
+    def _piece_is_due(self, weights: int) -> bool:
+        """Whether the next piece should be dealt now: there is memory for it, or a query can do nothing without it."""
+        self.held.forget(self._is_over)
+        making = self._dealing
+        if making is not None and self._is_over(making.place.start):
+            making = self._dealing = None
+        start = self.pool.ready_until if making is None else making.place.start
+        wanted = bool(self.queries) or self.wanted_until > start
+        if making is None and self.wanted_until <= start:
+            ahead = start <= max(self.pool.next_row, self.accepted_until)
+            if self.queries or not ahead or not self.rows_ahead(weights):
+                return False
+        size, share = self._piece_bytes(making), pieces.PIECES_AHEAD * self.weight // weights
+        if not wanted:
+            return self.held.size + size <= share
+        return not self.held.size or self.held.size + size <= max(share, 2 * pieces.PIECE_BYTES)
+
+    def _piece_bytes(self, making: _Making[preprocessing.Dealer] | None) -> int:
+        return self.model.plan().piece_bytes(0 if making is None else making.next)
+
+    def _is_over(self, row: int) -> bool:
+        """Whether the query of a row has ended, or was refused."""
+        running = any(query.place.start <= row < query.place.stop for query in self.queries.values())
+        return row < self.accepted_until and not running
+
+    def give_up(self, place: Place) -> None:
+        """A query has failed at a server, perhaps before it began here: nobody waits for the rest of its pieces."""
+        rows = range(place.start, place.stop)
+        self.held.forget(lambda row: row in rows)
+        if self._dealing is not None and self._dealing.place.start in rows:
+            self._dealing = None
+
+    def deal(self, rows: int) -> Dealt:
+        """Make a block at the dealer, or the next piece of one."""
+        making = self._dealing
+        if making is None:
+            place = Place(self.number, self.pool.ready_until, rows)
+            first, second = (mask.rows(place.start, rows) for mask in self._input_masks)
+            plan, streams = self.model.plan(self.padded), self.keys.block(self._blocks)
+            dealer = preprocessing.Dealer(plan, self.model.layers, streams, first + second)
+            making = _Making(self._blocks, place, dealer, Filling(self.pieces))
+            self._blocks += 1
+        if len(self.pieces) > 1:
+            self.held.add(making.place.start, making.next, self._piece_bytes(making))
+        kept, message = making.work.deal(self.pieces[making.next])
+        dealt = Dealt(making.block, making.next, making.place, self.padded, message)
+        self._dealing = self._made(making, kept)
+        return dealt
+
+    def _made(self, making: _Making[Work], part: Mapping[int, Any]) -> _Making[Work] | None:
+        """Put a block, or the next piece of one, where queries find it; what is still to be made."""
+        place, piece = making.place, making.next
+        if len(self.pieces) == 1:
+            self.pool.add(place.start, place.rows, part)
+            return None
+        making.filling.add(part)
+        if piece == 0:
+            self.pool.add(place.start, place.rows, making.filling)
+        else:
+            self.came.append((place.start, piece))
+        making.next += 1
+        return making if making.next < len(self.pieces) else None
 
     # ---- server0 and server1 ----
 
-    def dealt(self, number: int, place: Place, padded: bool, message: list[Array] | None) -> None:
-        """Take in what the dealer sent; raises ProtocolError when it is not the block that comes next."""
-        if number != self._blocks or place.start != self._received_until:
+    def dealt(self, dealt: Dealt) -> None:
+        """Take in what the dealer sent; raises ProtocolError when it is not what comes next."""
+        if dealt.piece == 0:
+            right = dealt.block == self._blocks and dealt.place.start == self._received_until
+        else:
+            right = (dealt.block, dealt.piece, dealt.place) == self._receiving
+        if not right or dealt.piece >= len(self.pieces) or (len(self.pieces) > 1 and dealt.place.rows > 1):
             raise ProtocolError("Preprocessing arrived out of order. Connect again.")
-        self._blocks += 1
-        self._received_until = place.stop
-        self.pending.append((number, place, padded, message))
+        if dealt.piece == 0:
+            self._blocks += 1
+            self._received_until = dealt.place.stop
+        self._receiving = dealt.block, dealt.piece + 1, dealt.place
+        self.pending.append(dealt)
 
     def to_ask(self, query: Query) -> int | None:
         """Rows below this should be asked for now, while the query works on those that are here; None for enough."""
@@ -232,15 +332,32 @@ class Session:
         return until
 
     def prepare_next(self) -> None:
-        """Prepare the oldest block that waits."""
-        number, place, padded, message = self.pending.popleft()
-        mask = self._input_masks[0].rows(place.start, place.rows)
-        block = preprocessing.prepare_block(
-            self.model.plan(padded), self.role, self.model.layers, self.keys.block(number), mask, message
-        )
-        self.pool.add(place.start, place.rows, block)
-        if place.start == self.pool.next_row:
+        """Prepare the oldest block that waits, or the oldest piece."""
+        dealt = self.pending.popleft()
+        place, making = dealt.place, self._preparing
+        if dealt.piece == 0:
+            mask, plan = self._input_masks[0].rows(place.start, place.rows), self.model.plan(dealt.padded)
+            streams = self.keys.block(dealt.block)
+            preparer = preprocessing.Preparer(plan, self.role, self.model.layers, streams, mask)
+            making = _Making(dealt.block, place, preparer, Filling(self.pieces))
+        if making is None or making.block != dealt.block:
+            return  # of a row that is over
+        self._preparing = self._made(making, making.work.prepare(self.pieces[dealt.piece], dealt.message))
+        if dealt.piece == 0 and place.start == self.pool.next_row:
             self.expect(self.rows)
+
+    def let_go(self) -> None:
+        """Keep nothing for rows that are over: a query has failed."""
+        if len(self.pieces) > 1:
+            self.pool.cut_ahead(1)
+            if self._preparing is not None and self._is_over(self._preparing.place.start):
+                self._preparing = None
+
+    @property
+    def starved(self) -> bool:
+        """Whether a query can do nothing before the next piece of its preprocessing."""
+        runs = [run for query in self.queries.values() for run in query.runs]
+        return any(run.missing and all(name == PIECE for _, _, name in run.missing) for run in runs)
 
     def expect(self, rows: int) -> None:
         """Have ready what the next query begins with; it will likely be of so many rows."""

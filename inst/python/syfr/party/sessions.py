@@ -17,7 +17,7 @@ from syfr.party.models import Model
 from syfr.party.peers import PeerLinks
 from syfr.party.queries import MAX_ROWS, Queries
 from syfr.party.reactor import Reactor
-from syfr.party.session import RowMask, Session
+from syfr.party.session import Dealt, RowMask, Session
 from syfr.party.streams import PairKeys
 from syfr.protocol.roles import DEALER, Role
 from syfr.protocol.sharing import SEED_BYTES
@@ -230,15 +230,18 @@ class Sessions:
             self.end(octets(fields.get("session"), "session", SESSION_BYTES), ProtocolError(DISAGREE))
 
     def dealt(self, peer: Role, fields: Fields, frame: Frame) -> None:
-        """At server0 and server1: a block of preprocessing."""
+        """At server0 and server1: a block of preprocessing, or a piece of one."""
         place = Place.read(fields, MAX_ROWS)
         session = self._sessions.get(place.session)
         if session is None or peer is not DEALER:
             return
         message = list(frame.arrays) if self._role is Role.SERVER1 else None
         try:
-            session.dealt(whole(fields.get("block"), "block"), place, fields.get("padded") is True, message)
+            block, piece = whole(fields.get("block"), "block"), whole(fields.get("piece"), "piece")
+            session.dealt(Dealt(block, piece, place, fields.get("padded") is True, message))
             self._restless[session.number] = session
+            if session.starved:
+                self._prepare(session)
             self._queries.begin_waiting(session)
         except ProtocolError as error:
             self.end(session.number, error)
@@ -249,12 +252,22 @@ class Sessions:
         if session is not None:
             self._want(session, whole(fields.get("until"), "until"))
 
+    def used(self, peer: Role, fields: Fields, _: Frame) -> None:
+        """At the dealer: a server has used a piece of a row's preprocessing, so there is memory for more."""
+        session = self._sessions.get(octets(fields.get("session"), "session", SESSION_BYTES))
+        if session is not None and self._role is DEALER:
+            session.held.used(peer, whole(fields.get("row"), "row"), whole(fields.get("piece"), "piece"))
+            self._restless[session.number] = session
+
     def failed(self, peer: Role, fields: Fields, _: Frame) -> None:
         """A query has ended at a peer."""
         place = Place.read(fields, MAX_ROWS)
         session = self._sessions.get(place.session)
         if session is not None:
             self._queries.failed_elsewhere(session, peer, place, fields)
+            if self._role is DEALER and len(session.pieces) > 1:
+                session.give_up(place)
+                self._restless[session.number] = session
 
     def began(self, _: Role, fields: Fields, __: Frame) -> None:
         """At the dealer: a query without compares has begun."""
@@ -282,6 +295,8 @@ class Sessions:
             del self._wanted[number]
             if session.pool.ready_until < session.wanted_until and self._deal(session) and number in self._sessions:
                 self._wanted[number] = session
+            elif number in self._sessions:  # the later pieces of its row are made when there is memory for them
+                self._restless[number] = session
         if self._wanted:
             self._reactor.after(0, self._deal_wanted)
 
@@ -290,7 +305,7 @@ class Sessions:
         self._restless.update(self._sessions)
 
     def idle(self) -> bool:
-        """One block of preprocessing, for the sessions in turn; False when nothing is to be made."""
+        """One block of preprocessing, or a piece of one, for the sessions in turn; False when nothing is to be made."""
         while self._restless:
             number, session = next(iter(self._restless.items()))
             del self._restless[number]
@@ -312,14 +327,16 @@ class Sessions:
         rows = session.rows_to_deal(max(self._weights(), session.weight))
         if not rows:
             return False
-        number, place, message = session.deal(rows)
-        fields = place.fields(block=number, padded=session.padded)
+        dealt = session.deal(rows)
+        fields = dealt.place.fields(block=dealt.block, piece=dealt.piece, padded=dealt.padded)
         self._links.send(Role.SERVER0, "dealt", fields)
-        self._links.send(Role.SERVER1, "dealt", fields, message)
+        self._links.send(Role.SERVER1, "dealt", fields, dealt.message or ())
+        self._queries.pieces_came(session)
         return True
 
     def _prepare(self, session: Session) -> bool:
         if not session.pending:
             return False
         session.prepare_next()
+        self._queries.pieces_came(session)
         return True
