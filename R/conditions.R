@@ -45,6 +45,14 @@ stop_syfr <- function(codes, message, call = sys.call(-1), ...) {
   stop(structure(class = classes, list(message = message, call = call, ...)))
 }
 
+# Refuse to go on without an R package that is only suggested.
+need_package <- function(package, whose, call) {
+  if (requireNamespace(package, quietly = TRUE)) return(invisible())
+  stop_syfr("package", call = call, sprintf(
+    "%s needs the R package %s. Install it with install.packages(\"%s\").", whose, package, package
+  ))
+}
+
 # Call a Python function; what it raises becomes an R condition of class syfr_error_<code>. Why it comes back as data is
 # told in inst/python/syfr/face/calls.py.
 call_python <- function(call, fun, ...) {

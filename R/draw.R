@@ -32,11 +32,7 @@
 sy_draw <- function(client = NULL, classes = NULL, port = NULL, launch_browser = interactive()) {
   call <- sys.call()
   launch_browser <- as_flag(launch_browser, "launch_browser", call)
-  if (!requireNamespace("shiny", quietly = TRUE)) {
-    stop_syfr("package", call = call, paste(
-      "The page of sy_draw() needs the R package shiny. Install it with install.packages(\"shiny\")."
-    ))
-  }
+  need_package("shiny", "The page of sy_draw()", call)
   if (is.null(client)) {
     cluster <- local_sy_cluster()
     client <- client_of_own_cluster(cluster)

@@ -33,6 +33,15 @@ def boom(code):
   expect_error(call_python(NULL, python$boom, "port_in_use"), class = "syfr_error_worker")
 })
 
+test_that("a package that is needed and not there is named", {
+  error <- tryCatch(need_package("no.such.package", "This picture", NULL), error = identity)
+  expect_s3_class(error, c("syfr_error_package", "syfr_error"))
+  expect_identical(conditionMessage(error), paste(
+    "This picture needs the R package no.such.package. Install it with install.packages(\"no.such.package\")."
+  ))
+  expect_silent(need_package("stats", "Everything", NULL))
+})
+
 test_that("each class is in the help", {
   skip_without_python()
   local_deadline(300)
