@@ -20,6 +20,7 @@ from syfr.errors import (
     SyfrError,
 )
 from syfr.face.again import Patience
+from syfr.face.answers import ANSWERING
 from syfr.face.arguments import (
     array_argument,
     batch_shape_argument,
@@ -31,7 +32,7 @@ from syfr.face.batch import Query
 from syfr.face.finding import Found, choose, described, shared_anew
 from syfr.face.remote import Remote
 from syfr.face.results import Results, results
-from syfr.face.session import ANSWERING, Pending, Sent, Session
+from syfr.face.session import Pending, Sent, Session
 from syfr.face.tasks import Emit, Steps, Task, together
 from syfr.party import preprocessing
 from syfr.program import Program

@@ -15,18 +15,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from syfr.errors import DeadlineError, ProtocolError, SyfrError
+from syfr.errors import DeadlineError, SyfrError
+from syfr.face.answers import ANSWERING, Parts
 from syfr.face.remote import Remote
 from syfr.face.tasks import Steps, Wait, ready, together
 from syfr.link import Frame
 from syfr.program import Program
-from syfr.protocol import output, sharing
+from syfr.protocol import sharing
 from syfr.ring.fixedpoint import Words
 from syfr.ring.packing import pack_elements
-from syfr.trust.identity import SERVERS
-
-ANSWERING = SERVERS[:2]
-"""server0 and server1 take masked inputs and give the two parts of an answer."""
 
 SESSION_BYTES = 16
 
@@ -38,14 +35,11 @@ LAST_WORDS_SECONDS = 2.0
 
 
 @dataclass
-class Pending:
+class Pending(Parts):
     """A query that was sent.
 
     Attributes:
         start, rows: its rows, counted through the session.
-        parts: what server0 and server1 have answered.
-        seals: the hashes of all that they had in common, which must be one.
-        clock: message delays between workers until the answer.
         refused: whether server0 or server1 has said that it gives no part. An answer takes both parts, so nothing of
             it was released then, and its rows may be asked again, with other masks.
         dealer_failed: what the dealer says went wrong; the other two say it too, a moment later.
@@ -54,17 +48,8 @@ class Pending:
     start: int
     rows: int
     masked: Words = field(repr=False)
-    parts: dict[str, NDArray[np.uint32]] = field(default_factory=dict, repr=False)
-    seals: set[bytes] = field(default_factory=set, repr=False)
-    clock: int = 0
-    error: SyfrError | None = None
     refused: bool = False
     dealer_failed: SyfrError | None = None
-
-    @property
-    def done(self) -> bool:
-        """Whether nothing more is to come."""
-        return self.error is not None or len(self.parts) == len(ANSWERING)
 
 
 @dataclass(frozen=True, repr=False)
@@ -143,7 +128,7 @@ class Session:
         self._next_row += rows
         encoded = self.program.encode_input(x)
         masked = sharing.low_bits(encoded + self._mask(start, rows), self.program.input_bits)
-        pending = self._pending[start] = Pending(start, rows, masked)
+        pending = self._pending[start] = Pending(start, rows, masked, shape=(rows, *self.program.output_shape))
         packed = pack_elements(masked).reshape(rows, -1)
         meta = {"session": self._number, "start": start, "rows": rows, "seconds": timeout}
         query = Frame("query", meta, [packed]).encode()
@@ -191,10 +176,7 @@ class Session:
                     lost, deadline = failed, min(deadline, time.monotonic() + LAST_WORDS_SECONDS)
         finally:
             self._pending.pop(pending.start, None)
-        if pending.error is not None:
-            raise pending.error
-        first, second = (pending.parts[role] for role in ANSWERING)
-        return output.combine(first, second, self.program)
+        return pending.combined(self.program)
 
     def forget(self, queries: Iterable[Pending]) -> None:
         """Wait no longer for these queries; what is still answered is left alone."""
@@ -220,27 +202,8 @@ class Session:
             pending.refused = True
         elif frame.kind == "failed":
             pending.dealer_failed = self.remotes[role].rebuilt(meta)
-        elif frame.kind == "answer" and role in ANSWERING and role not in pending.parts:
-            self._take_part(role, frame, pending)
-
-    def _take_part(self, role: str, frame: Frame, pending: Pending) -> None:
-        shape = (pending.rows, *self.program.output_shape)
-        right = len(frame.arrays) == 1 and frame.arrays[0].shape == shape and frame.arrays[0].dtype == np.uint32
-        clock, seal = frame.meta.get("clock"), frame.meta.get("seal")
-        if not right or not isinstance(clock, int) or not isinstance(seal, bytes):
-            pending.error = ProtocolError(
-                f"{self.remotes[role].name} gave an answer of another form than the model's. "
-                "Use one version of syfr for all workers and clients."
-            )
-            return
-        pending.parts[role] = frame.arrays[0]
-        pending.clock = max(pending.clock, clock)
-        pending.seals.add(seal)
-        if len(pending.seals) > 1:
-            pending.error = ProtocolError(
-                "server0 and server1 did not compute the same; their answers cannot be used. "
-                "Tell who runs the workers, and do not send them anything before they have looked."
-            )
+        elif frame.kind == "answer":
+            pending.take(self.remotes[role], frame)
 
     def close(self) -> None:
         """Close the session and its connections without waiting."""

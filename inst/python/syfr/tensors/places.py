@@ -11,7 +11,8 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from syfr.errors import DeadlineError, NotSharedError, ProtocolError, SyfrError
+from syfr.errors import DeadlineError, NotSharedError
+from syfr.face.answers import ANSWERING, Parts
 from syfr.face.remote import Remote
 from syfr.face.tasks import Steps, Wait, together
 from syfr.link import Frame
@@ -27,13 +28,11 @@ from syfr.protocol.sharing import LayerShare, ModelShare
 from syfr.ring.fixedpoint import Words
 from syfr.ring.packing import pack_elements
 from syfr.tensors.expression import Compiled, Weights
-from syfr.trust.identity import SERVERS, Bundle
+from syfr.trust.identity import Bundle
 
 Floats = NDArray[np.float64]
 Handle = bytes
 """Sixteen random bytes that name a tensor at the workers."""
-
-ANSWERING = SERVERS[:2]
 
 
 class Place(Protocol):
@@ -67,9 +66,7 @@ class Workers:
         self._addresses, self._bundle = dict(addresses), bundle
         self._remotes: dict[str, Remote] = {}
         self._models: list[str] = []
-        self._parts: dict[bytes, dict[str, NDArray[np.uint32]]] = {}
-        self._seals: dict[bytes, set[bytes]] = {}
-        self._errors: dict[bytes, SyfrError] = {}
+        self._pending: dict[bytes, Parts] = {}
 
     def _connecting(self, deadline: float) -> Steps[dict[str, Remote]]:
         if self._remotes and not all(remote.open for remote in self._remotes.values()):
@@ -111,44 +108,27 @@ class Workers:
             "weights": [list(place) for place in compiled.weights],
             "seconds": max(0.0, deadline - time.monotonic()),
         }
-        self._parts[session], self._seals[session] = {}, set()
+        parts = self._pending[session] = Parts(shape=(1, *compiled.program.output_shape))
         try:
             yield from together(
                 [remote.asking("compute", deadline, [program], **fields) for remote in remotes.values()]
             )
-            yield from self._collecting(session, remotes, deadline)
-            parts = self._parts[session]
-            if len(self._seals[session]) != 1:
-                raise ProtocolError("server0 and server1 did not compute the same; their answers cannot be used.")
+            yield from _collecting(parts, remotes, deadline)
         finally:
             for remote in remotes.values():
                 remote.tell("close", session=session)
-            for kept in (self._parts, self._seals, self._errors):
-                kept.pop(session, None)
-        first, second = (parts[role] for role in ANSWERING)
-        return output.combine(first, second, compiled.program).reshape(-1)
-
-    def _collecting(self, session: bytes, remotes: Mapping[str, Remote], deadline: float) -> Steps[None]:
-        while True:
-            for remote in remotes.values():
-                remote.read()
-            if session in self._errors:
-                raise self._errors[session]
-            if len(self._parts[session]) == len(ANSWERING):
-                return
-            if time.monotonic() >= deadline:
-                raise DeadlineError("The workers did not answer in time. Try again with a longer timeout.")
-            yield Wait(list(remotes.values()), deadline)
+            del self._pending[session]
+        return parts.combined(compiled.program).reshape(-1)
 
     def _take(self, role: str, frame: Frame) -> None:
-        session = frame.meta.get("session") if isinstance(frame.meta, dict) else None
-        if not isinstance(session, bytes) or session not in self._parts:
+        session = frame.meta.get("session")
+        parts = self._pending.get(session) if isinstance(session, bytes) else None
+        if parts is None:
             return
         if frame.kind == "failed":
-            self._errors.setdefault(session, self._remotes[role].rebuilt(frame.meta))
-        elif frame.kind == "answer" and role in ANSWERING and len(frame.arrays) == 1:
-            self._parts[session][role] = frame.arrays[0]
-            self._seals[session].add(bytes(frame.meta.get("seal", b"")))
+            parts.error = parts.error or self._remotes[role].rebuilt(frame.meta)
+        elif frame.kind == "answer":
+            parts.take(self._remotes[role], frame)
 
     def add_model(self, number: str, program: Program, parts: Sequence[ModelShare], deadline: float) -> Steps[None]:
         """Share a model, which is not served to clients."""
@@ -180,6 +160,17 @@ class Workers:
                 remote.tell("drop", model=number)
             remote.close()
         self._remotes = {}
+
+
+def _collecting(parts: Parts, remotes: Mapping[str, Remote], deadline: float) -> Steps[None]:
+    while True:
+        for remote in remotes.values():
+            remote.read()
+        if parts.done:
+            return
+        if time.monotonic() >= deadline:
+            raise DeadlineError("The workers did not answer in time. Try again with a longer timeout.")
+        yield Wait(list(remotes.values()), deadline)
 
 
 class InProcess:
