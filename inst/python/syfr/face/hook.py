@@ -47,7 +47,7 @@ def share(
         name: how clients may call it; by default the model's own name.
         input_range: smallest and largest value of an input.
         untrusted_clients: whether to compute in the way in which no client can send other inputs; it takes longer.
-        options: precision, output, k, digits, classes, calibrate, allow_unproven; see owner.sharing().
+        options: precision, output, k, digits, classes, calibrate, allow_unproven; see imports.imported().
     """
     task = owner.sharing(
         self,

@@ -31,7 +31,21 @@ def imported(
     calibrate: Any = None,
     allow_unproven: object = False,
 ) -> Imported:
-    """A Keras model as a Program and weights whose ranges were checked; see owner.sharing() for the arguments."""
+    """A Keras model as a Program and weights whose ranges were checked.
+
+    Args:
+        input_range: smallest and largest input, for which no value inside the network leaves its range.
+        untrusted_clients: whether a client might send other inputs than these on purpose, to learn about the weights;
+            the workers then make sure that it cannot, which takes a few message delays more.
+        precision: fraction bits of every number, 14 if nothing is said; fewer leave more room for large numbers.
+        output: what a client learns of a prediction: "model" what the model's own predict() gives, "logits" what goes
+            into a softmax or sigmoid at its end, "label" the number of the winning class alone, counted from 0, or
+            "top_k" those of the ``k`` best classes, best first. The workers give nothing else.
+        digits: binary digits behind the point of what a client gets, or of the logits where it computes a softmax.
+        classes: names of the classes; clients are told them.
+        calibrate: inputs like those to come, for a model whose ranges cannot be proven from its weights.
+        allow_unproven: whether ranges may come from ``calibrate``, which is no proof. The model is then marked so.
+    """
     bits = _precision(precision)
     kind = _output(output)
     unproven = flag_argument(allow_unproven, "allow_unproven")

@@ -18,7 +18,7 @@ from syfr.face import imports
 from syfr.face.arguments import count_argument, seconds_argument, text_argument
 from syfr.face.cluster import TFECluster
 from syfr.face.tasks import Emit, Steps, Task, Wait, pause
-from syfr.importing.keras_import import DIGITS, Imported
+from syfr.importing.keras_import import Imported
 from syfr.program import Program
 from syfr.protocol import sharing as shares
 from syfr.protocol.sharing import ModelShares
@@ -218,16 +218,8 @@ def sharing(
     cluster: TFECluster,
     *,
     name: str | None = None,
-    input_range: object = (0.0, 1.0),
-    untrusted_clients: object = False,
-    precision: object = None,
-    output: object = "model",
-    k: object = 5,
-    digits: object = DIGITS,
-    classes: object = None,
-    calibrate: object = None,
-    allow_unproven: object = False,
     timeout: float = SHARE_SECONDS,
+    **options: Any,
 ) -> Task[SharedModel]:
     """Share a Keras model with the workers of a cluster, which is started if this session has not.
 
@@ -236,17 +228,7 @@ def sharing(
 
     Args:
         name: how clients may call it; by default the Keras model's own name.
-        input_range: smallest and largest input, for which no value inside the network leaves its range.
-        untrusted_clients: whether a client might send other inputs than these on purpose, to learn about the weights;
-            the workers then make sure that it cannot, which takes a few message delays more.
-        precision: fraction bits of every number, 14 if nothing is said; fewer leave more room for large numbers.
-        output: what a client learns of a prediction: "model" what the model's own predict() gives, "logits" what goes
-            into a softmax or sigmoid at its end, "label" the number of the winning class alone, counted from 0, or
-            "top_k" those of the ``k`` best classes, best first. The workers give nothing else.
-        digits: binary digits behind the point of what a client gets, or of the logits where it computes a softmax.
-        classes: names of the classes; clients are told them.
-        calibrate: inputs like those to come, for a model whose ranges cannot be proven from its weights.
-        allow_unproven: whether ranges may come from ``calibrate``, which is no proof. The model is then marked so.
+        options: what else an owner may say of the model; see imports.imported().
 
     Raises:
         InputTypeError, UnsupportedLayerError, RangeCheckError: at once, when the model cannot be computed privately.
@@ -255,17 +237,6 @@ def sharing(
     if not isinstance(cluster, TFECluster):
         raise InputTypeError(f"cluster is of class {type(cluster).__name__}. Give a cluster made by TFECluster().")
     seconds = seconds_argument(timeout)
-    options: dict[str, Any] = {
-        "input_range": input_range,
-        "untrusted_clients": untrusted_clients,
-        "precision": precision,
-        "output": output,
-        "k": k,
-        "digits": digits,
-        "classes": classes,
-        "calibrate": calibrate,
-        "allow_unproven": allow_unproven,
-    }
     imported = imports.imported(model, **options)
     title = text_argument(getattr(model, "name", "model") if name is None else name, "name")
 
