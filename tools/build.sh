@@ -11,4 +11,6 @@ mkdir -p build/source
 tar -c --exclude=./.git --exclude=./.venv --exclude=./.rlib --exclude=./build --exclude=__pycache__ \
   --exclude='.*_cache' --exclude="./${VENV:-.venv}" . | tar -x -C build/source
 cd build
+# The vignettes are built from stored results; the slow tests run them for real.
+export SYFR_VIGNETTES=false
 R CMD build "$@" source

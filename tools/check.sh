@@ -10,6 +10,9 @@ export _R_CHECK_SYSTEM_CLOCK_=false
 export _R_CHECK_CRAN_INCOMING_=false
 export _R_CHECK_PACKAGE_DEPENDS_IGNORE_MISSING_ENHANCES_=true
 
+# As on CRAN, where no Python is.
+export SYFR_VIGNETTES=false
+
 R CMD check --as-cran --no-manual syfr_*.tar.gz
 if ! grep -q '^Status: OK$' syfr.Rcheck/00check.log; then
   echo "R CMD check: $(grep '^Status:' syfr.Rcheck/00check.log); see build/syfr.Rcheck/00check.log" >&2

@@ -23,6 +23,7 @@ private_evaluation <- function() {
   figures <- sy_evaluate(model, images, labels, metrics = c("accuracy", "confusion"))
   list(
     date = format(Sys.Date()),
+    versions = sy_config()$versions,
     printed = c(data = format(data), pred = format(pred), correct = format(correct)),
     costs = costs,
     opened = opened,

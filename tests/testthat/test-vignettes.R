@@ -18,7 +18,7 @@ skip_unless_slow <- function() {
 }
 
 test_that("stored results are of this version", {
-  for (name in c("five-minutes", "three-hosts", "speed-and-precision")) {
+  for (name in c("five-minutes", "three-hosts", "private-evaluation", "speed-and-precision")) {
     stored <- stored_results(name)
     expect_identical(stored$versions[["syfr"]], format(utils::packageVersion("syfr")), info = name)
     expect_match(stored$date, "^20[0-9]{2}-[0-9]{2}-[0-9]{2}$")
@@ -46,6 +46,19 @@ test_that("three hosts do what their vignette shows", {
   stored <- stored_results("three-hosts")
   shown <- setdiff(names(stored), c("date", "versions"))
   expect_equal(rerun("three-hosts")[shown], stored[shown])
+})
+
+test_that("private evaluation opens what its vignette shows", {
+  skip_without_keras()
+  skip_unless_slow()
+  local_deadline(300)
+  stored <- stored_results("private-evaluation")
+  found <- rerun("private-evaluation")
+  expect_identical(found[c("printed", "plain")], stored[c("printed", "plain")])
+  # Rounding is random: a digit that is hard to tell may be told otherwise.
+  expect_lte(abs(found$opened - stored$opened), 2)
+  expect_lte(sum(abs(found$confusion - stored$confusion)), 4)
+  expect_identical(found$costs[c("operation", "shape", "delays")], stored$costs[c("operation", "shape", "delays")])
 })
 
 test_that("the precision is what its vignette shows", {
