@@ -221,7 +221,7 @@ def test_several_inputs_as_a_list_or_by_name() -> None:
         ({"a": np.zeros((1, 2)), "c": np.zeros((1, 3, 1))}, InputTypeError, "x has 'a', 'c'"),
         ([np.zeros((1, 3)), np.zeros((1, 3, 1))], ShapeError, r"\(1, 3\); the model takes \(rows, 2\)"),
         ([np.zeros((2, 2)), np.zeros((1, 3, 1))], ShapeError, r"The parts of x have \[1, 2\] rows"),
-        ([np.zeros((1, 2)), np.full((1, 3, 1), 2.0)], ValueRangeError, "x has values from 0 to 2"),
+        ([np.zeros((1, 2)), np.full((1, 3, 1), 2.0)], ValueRangeError, r"x\['b'\] has values from 2 to 2"),
     ],
 )
 def test_inputs_that_cannot_be_meant(x: object, error: type[Exception], message: str) -> None:
