@@ -16,6 +16,7 @@ class Plain(Connection):
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock, self.closed, self.identity, self.looks = sock, False, Identity("client", "c"), 0
+        self.kept = False
         self.limits = Limits()
 
     def fileno(self) -> int:
@@ -27,19 +28,21 @@ class Plain(Connection):
         """Never."""
         return False
 
+    def keep(self, data: bytes) -> None:
+        """Taken, as if there were room."""
+        self.kept = True
+
     def flush(self) -> None:
-        """Nothing waits."""
+        """Breaks if there is something to send."""
+        if self.kept:
+            self.close()
+            raise ClosedError("The connection was closed by the other end.")
 
     def read(self) -> list[Frame]:
         """A look."""
         self.looks += 1
         self.sock.recv(100)
         return []
-
-    def send(self, frame: Frame) -> None:
-        """Breaks."""
-        self.close()
-        raise ClosedError("The connection was closed by the other end.")
 
     def close(self) -> None:
         """Free the descriptor."""

@@ -69,6 +69,23 @@ class Pair:
         self.left.flush()
 
 
+class Counting:
+    """A socket that counts what is sent, and takes ``room`` bytes in all if that is given."""
+
+    def __init__(self, sock: Any, room: int | None = None) -> None:
+        self.sock, self.room, self.pieces = sock, room, list[int]()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.sock, name)
+
+    def send(self, data: memoryview) -> int:
+        """Send, or say that there is no room."""
+        if self.room is not None and len(data) > self.room:
+            raise ssl.SSLWantWriteError
+        self.pieces.append(len(data))
+        return int(self.sock.send(data))
+
+
 def send_often(end: Connection, frame: Frame) -> None:
     for _ in range(64):
         end.send(frame)
@@ -391,3 +408,34 @@ def test_a_connection_does_not_show_what_it_carries(pair: Pair) -> None:
     shown = repr(pair.left) + repr(pair.right)
     assert "0123456789abcdef" not in shown
     assert "77" not in shown
+
+
+def test_small_frames_that_were_kept_go_together_and_large_ones_alone(pair: Pair) -> None:
+    sizes = (5, 100, 90_000, 7)
+    frames = [Frame("step", number, [np.full(size, number, np.uint8)]) for number, size in enumerate(sizes)]
+    counting = pair.left._sock = Counting(pair.left._sock)  # type: ignore[assignment]
+    for frame in frames:
+        pair.left.keep(frame.encode())
+    assert not counting.pieces
+    for got, sent in zip(pair.carry(len(frames)), frames, strict=True):
+        same(got, sent)
+    bytes_of = [len(frame.encode()) for frame in frames]
+    assert counting.pieces[0] == bytes_of[0] + bytes_of[1]
+    assert sum(counting.pieces) == sum(bytes_of)
+
+
+def test_frames_that_found_no_room_go_with_those_kept_later(pair: Pair) -> None:
+    """TLS wants to see what was tried again; it may have grown at its end."""
+    counting = pair.left._sock = Counting(pair.left._sock, room=0)  # type: ignore[assignment]
+    frames = [Frame("step", number, [np.full(50, number, np.uint8)]) for number in range(6)]
+    for frame in frames[:3]:
+        pair.left.keep(frame.encode())
+    pair.left.flush()
+    assert pair.left.wants_write
+    assert not counting.pieces
+    for frame in frames[3:]:
+        pair.left.send(frame)
+    counting.room = None
+    for got, sent in zip(pair.carry(6), frames, strict=True):
+        same(got, sent)
+    assert counting.pieces == [sum(len(frame.encode()) for frame in frames)]

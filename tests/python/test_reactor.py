@@ -166,3 +166,39 @@ def test_a_fault_in_a_timer_or_in_idle_work_does_not_end_the_loop(caplog: pytest
     run(reactor)
     assert said == ["after"]
     assert len(caplog.records) == 2
+
+
+def test_while_several_queries_run_what_is_sent_waits_for_the_end_of_the_round() -> None:
+    """All watchers of a round have their turn before anything goes; each sender is flushed once."""
+    pairs = [socket.socketpair() for _ in range(2)]
+    happened: list[str] = []
+    crowded = True
+    reactor = Reactor(lambda: False, crowded=lambda: crowded)
+
+    class Sender(Watcher):
+        def ready(self, readable: bool, writable: bool) -> None:
+            super().ready(readable, writable)
+            happened.append("ready")
+            held = [reactor.holds(self) for _ in range(2)]
+            assert held == [crowded] * 2
+
+        def flush(self) -> None:
+            """The loop's call."""
+            happened.append("flush")
+
+    for here, there in pairs:
+        Sender(reactor, here)
+        there.send(b"x")
+    run(reactor)
+    assert happened == ["ready", "ready", "flush", "flush"]
+    happened.clear()
+    crowded = False
+    reactor = Reactor(lambda: False, crowded=lambda: crowded)
+    for here, there in pairs:
+        Sender(reactor, here)
+        there.send(b"x")
+    run(reactor)
+    assert happened == ["ready", "ready"]
+    for pair in pairs:
+        for sock in pair:
+            sock.close()

@@ -44,6 +44,9 @@ READ_BYTES = 1 << 20
 INBOX_BYTES = PREFIX.size + (1 << 14)
 """A whole TLS record is read at a time: a small frame in one call."""
 
+TOGETHER_BYTES = 1 << 16
+"""Frames that wait to be sent go together up to this size."""
+
 ALIGNED = 16
 """A body begins at such an address, so that its arrays need no copy."""
 
@@ -88,7 +91,7 @@ class Frame:
 
 
 def decode(header: memoryview, body: memoryview | bytearray) -> Frame:
-    """The frame of a header and a body; raises ProtocolError unless they fit together exactly."""
+    """The frame of a header and a body that is changed by nobody else; ProtocolError unless they fit exactly."""
     try:
         kind, meta, specs = msgpack.unpackb(header, raw=False, strict_map_key=True, max_ext_len=0)
         arrays = _arrays(specs, body)
@@ -177,7 +180,7 @@ class Connection:
     @property
     def wants_write(self) -> bool:
         """Whether to wait until the descriptor is writable."""
-        return self._handshake_wants_write or (self.open and bool(self._unsent))
+        return self._handshake_wants_write or (bool(self._unsent) and self.open)
 
     def handshake(self, limits: Limits) -> bool:
         """Go on with the handshake; True once it is over. Frames are then held to ``limits``.
@@ -217,6 +220,12 @@ class Connection:
 
     def send_encoded(self, data: bytes) -> None:
         """The same for a frame that was encoded, as for one that goes to several."""
+        self.keep(data)
+        if self.open:
+            self.flush()
+
+    def keep(self, data: bytes) -> None:
+        """Have an encoded frame go with the next :meth:`flush`."""
         if self.closed:
             raise ClosedError("The connection is closed.")
         self.sent += len(data)
@@ -225,13 +234,13 @@ class Connection:
         if self._unsent_bytes > self.limits.unsent and self.open:
             self.close()
             raise ClosedError("The other end does not read what it is sent; the connection was closed.")
-        if self.open:
-            self.flush()
 
     def flush(self) -> None:
-        """Send what was kept, as far as the socket takes it."""
+        """Send what was kept, as far as the socket takes it; small frames go together."""
         try:
             while self._unsent:
+                if len(self._unsent) > 1:
+                    self._join()
                 data = self._unsent[0]
                 count = self._sock.send(data)
                 self._unsent_bytes -= count
@@ -245,6 +254,18 @@ class Connection:
             self.close()
             raise ClosedError("The connection was closed by the other end.") from error
 
+    def _join(self) -> None:
+        """Make the first frames one piece, if they are small: each piece takes calls into the system, here and there.
+
+        What was tried before may only grow: TLS wants to see the same bytes again.
+        """
+        pieces = [self._unsent.popleft()]
+        total = len(pieces[0])
+        while self._unsent and total + len(self._unsent[0]) <= TOGETHER_BYTES:
+            pieces.append(self._unsent.popleft())
+            total += len(pieces[-1])
+        self._unsent.appendleft(memoryview(b"".join(pieces)) if len(pieces) > 1 else pieces[0])
+
     def read(self) -> list[Frame]:
         """The whole frames among the bytes that have arrived; what is left is there at the next call.
 
@@ -255,11 +276,15 @@ class Connection:
         """
         frames: list[Frame] = []
         enough = self.received + READ_BYTES
+        receive = self._sock.recv_into
         try:
             while True:
                 frame = self._frame
-                target = self._inbox[self._inbox_filled :] if frame is None else frame.missing()
-                count = self._sock.recv_into(target)
+                if frame is not None:
+                    target = frame.missing()
+                else:
+                    target = self._inbox[self._inbox_filled :] if self._inbox_filled else self._inbox
+                count = receive(target)
                 if not count:
                     return self._ended(frames, ClosedError("The connection was closed by the other end."))
                 self.received += count
@@ -298,15 +323,16 @@ class Connection:
                     f"A frame of {header} + {body} bytes arrived, more than this connection may send."
                 )
             at += PREFIX.size
-            frame = _Incoming(header, body)
-            here = min(header + body, end - at)
-            if frame.take(inbox[at : at + here]):
-                frames.append(frame.decode())
+            if header + body <= end - at:
+                begin = at + header
+                at = begin + body
+                frames.append(decode(inbox[begin - header : begin], bytearray(inbox[begin:at])))
             else:
-                self._frame = frame
-            at += here
+                self._frame = _Incoming(header, body, inbox[at:end])
+                at = end
         self._inbox_filled = end - at
-        inbox[: end - at] = inbox[at:end]
+        if at < end:
+            inbox[: end - at] = inbox[at:end]
 
     def close(self) -> None:
         """Close without waiting; what was kept is lost."""
@@ -318,20 +344,16 @@ class Connection:
 
 
 class _Incoming:
-    """A frame that arrives in pieces: header and body in one buffer, the body aligned."""
+    """A frame that arrives in pieces: header and body in one buffer, the body aligned; ``first`` is not all of it."""
 
-    def __init__(self, header: int, body: int) -> None:
+    def __init__(self, header: int, body: int, first: memoryview) -> None:
         before = -header % ALIGNED
         self._body = before + header
         # Not filled with zeros: what is announced and never sent takes no memory.
         self._buffer = np.empty(self._body + body, np.uint8).data
         self._header = before
-        self._filled = before
-
-    def take(self, piece: memoryview) -> bool:
-        """Copy a piece in; whether the frame is whole."""
-        self._buffer[self._filled : self._filled + len(piece)] = piece
-        return self.fill(len(piece))
+        self._filled = before + len(first)
+        self._buffer[before : self._filled] = first
 
     def missing(self) -> memoryview:
         """Where the next bytes go, so many at most as are read at a time."""

@@ -29,7 +29,8 @@ class Endpoint:
     Args:
         limits: the limits of a frame, from who the other end is.
         opened: called when the handshake is over.
-        received: called for every frame; a SyfrError it raises ends the connection.
+        received: called for every frame; a SyfrError it raises ends the connection. Who takes a connection over sets
+            another.
         ended: called once, with the reason, when the connection is over; not after :meth:`close`.
     """
 
@@ -43,8 +44,9 @@ class Endpoint:
         ended: Callable[[Endpoint, Exception], None],
     ) -> None:
         self.connection = connection
+        self.received = received
         self._reactor = reactor
-        self._limits, self._opened, self._received, self._ended = limits, opened, received, ended
+        self._limits, self._opened, self._ended = limits, opened, ended
         self._writing = False
         self._over = False
         self._deadline = reactor.after(HANDSHAKE_SECONDS, self._handshake_too_slow)
@@ -72,14 +74,29 @@ class Endpoint:
         if self._over:
             return
         try:
-            self.connection.send(frame)
+            self.connection.keep(frame.encode())
         except SyfrError as error:
-            # Its number is free for the next connection, which must not find the loop still waiting for this one.
-            self._unwatch()
-            # Not at once: who sends may be in the midst of what ends with the connection.
-            self._reactor.after(0, functools.partial(self.end, error))
+            self._end_soon(error)
+            return
+        if not self._reactor.holds(self):
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what was kept, as far as the socket takes it."""
+        if self._over or not self.connection.open:
+            return
+        try:
+            self.connection.flush()
+        except SyfrError as error:
+            self._end_soon(error)
             return
         self._watch()
+
+    def _end_soon(self, error: SyfrError) -> None:
+        # Its number is free for the next connection, which must not find the loop still waiting for this one.
+        self._unwatch()
+        # Not at once: who sends may be in the midst of what ends with the connection.
+        self._reactor.after(0, functools.partial(self.end, error))
 
     def ready(self, readable: bool, writable: bool) -> None:
         """The loop's call."""
@@ -95,7 +112,7 @@ class Endpoint:
                 for frame in self.connection.read():
                     if self._over:
                         return
-                    self._received(self, frame)
+                    self.received(self, frame)
         except SyfrError as error:
             self.end(error)
             return

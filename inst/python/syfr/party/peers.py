@@ -9,6 +9,7 @@ link over which nothing at all has come for some of them.
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import os
@@ -133,7 +134,7 @@ class PeerLinks:
 
     def send(self, peer: Role, kind: str, meta: Any, arrays: Any = ()) -> None:
         """Send a frame to a peer; raises ClosedError when its link is down."""
-        if not self.up(peer):
+        if peer not in self.keys:
             raise ClosedError(f"The link between {self._role.label} and {peer.label} is down. Try again later.")
         self._links[peer].send(Frame(kind, meta, arrays))
 
@@ -154,7 +155,8 @@ class PeerLinks:
             if connection is None:
                 self._again(peer)
             else:
-                Endpoint(self._reactor, connection, peer_limits, opened, self.received, ended)
+                received = functools.partial(self._received, peer)
+                Endpoint(self._reactor, connection, peer_limits, opened, received, ended)
 
         Dialler(self._reactor, self._addresses[peer], connected, lambda: self._again(peer))
 
@@ -177,6 +179,7 @@ class PeerLinks:
             self._reasons[peer] = "it has connected anew"
             self._forget(peer, old.connection)
         self._links[peer] = endpoint
+        endpoint.received = functools.partial(self._received, peer)
         self._halves[peer] = os.urandom(HALF_BYTES)
         endpoint.send(Frame("link", {"half": self._halves[peer]}))
         self._beat(peer, endpoint, -1, 0)
@@ -187,12 +190,11 @@ class PeerLinks:
             raise ProtocolError(f"{endpoint.identity} is no peer of {self._role.label}.")
         return peer
 
-    def received(self, endpoint: Endpoint, frame: Frame) -> None:
+    def _received(self, peer: Role, endpoint: Endpoint, frame: Frame) -> None:
         """A frame of an adopted connection: first the other end's half of the key, then what the worker handles."""
-        peer = self._peer(endpoint)
         if self._links.get(peer) is not endpoint:
             return
-        if self.up(peer):
+        if peer in self.keys:
             if frame.kind in ("ping", "pong"):
                 self._measure(peer, frame.kind)
             else:

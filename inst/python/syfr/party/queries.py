@@ -40,6 +40,7 @@ MAX_EARLY = 16 * MAX_ROWS
 """Messages of one query that came before its parts began here: of each part those of all steps that read the input."""
 
 Reply = Callable[[Session, Frame], None]
+NUMBERS = {name: number for number, name in enumerate(MESSAGES)}
 Early = tuple[Role, Place, Sequence[object], Sequence[Array]]
 
 
@@ -55,7 +56,7 @@ class LinkChannel(Channel):
         """Send at once."""
         if self._trace is not None:
             self._trace.sent(self._part, tag, arrays)
-        self._links.send(peer, "step", [*self._place, tag[0], MESSAGES.index(tag[1]), clock], arrays)
+        self._links.send(peer, "step", [*self._place, tag[0], NUMBERS[tag[1]], clock], arrays)
 
 
 class Queries:
@@ -156,7 +157,7 @@ class Queries:
             for query in list(session.queries.values()):
                 if query.place.start <= row < query.begun_until:
                     run = query.runs[row - query.place.start]
-                    self._advance(session, query, lambda: run.deliver(self._role, (piece, executor.PIECE), -1, ()))  # noqa: B023
+                    self._deliver(session, query, run, self._role, (piece, executor.PIECE), -1, ())
 
     def _begin_part(self, session: Session, query: Query, masked_input: Words) -> None:
         place, model, start = query.place, session.model, query.begun_until
@@ -200,7 +201,7 @@ class Queries:
         if place != query.place:
             self.fail(session, query, ProtocolError(f"{peer.label} sent a message of another query."))
             return
-        part, step, kind, clock = (whole(value, "message") for value in name)
+        part, step, kind, clock = [whole(value, "message") for value in name]
         if kind >= len(MESSAGES):
             raise ProtocolError(f"{peer.label} sent a message of an unknown kind.")
         if self._role is DEALER:
@@ -209,7 +210,7 @@ class Queries:
             run, tag = query.runs[part], (step, MESSAGES[kind])
             if query.trace is not None:
                 query.trace.received(part, peer, tag, arrays, run.missing)
-            self._advance(session, query, lambda: run.deliver(peer, tag, clock, arrays))
+            self._deliver(session, query, run, peer, tag, clock, arrays)
             if query.trace is not None:
                 query.trace.paused(part)
         else:
@@ -255,7 +256,12 @@ class Queries:
     def _run(self, session: Session, query: Query, run: Run) -> None:
         part = len(query.runs)
         query.runs.append(run)
-        self._advance(session, query, run.advance)
+        try:
+            run.advance()
+        except SyfrError as error:
+            self.fail(session, query, error)
+        else:
+            self._part_ended(session, query)
         if query.trace is not None:
             query.trace.paused(part)
         early = self._early.get((session.number, query.place.start))
@@ -265,12 +271,20 @@ class Queries:
                 if session.queries.get(query.place.start) is query:
                     self.message(peer, session, place, name, arrays)
 
-    def _advance(self, session: Session, query: Query, action: Callable[[], None]) -> None:
+    def _deliver(
+        self, session: Session, query: Query, run: Run, peer: Role, tag: Tag, clock: int, arrays: Sequence[Array]
+    ) -> None:
+        """Have a part go on with a message."""
         try:
-            action()
+            run.deliver(peer, tag, clock, arrays)
         except SyfrError as error:
             self.fail(session, query, error)
-            return
+        else:
+            if run.done:
+                self._part_ended(session, query)
+
+    def _part_ended(self, session: Session, query: Query) -> None:
+        """A part may have ended, and the query with its last."""
         if query.done and session.queries.pop(query.place.start, None) is query:
             self._early.pop((session.number, query.place.start), None)
             session.model.serving.commit(query.claim)

@@ -37,6 +37,13 @@ class Watched(Protocol):
         """Called when the descriptor is ready; must not wait and must not raise."""
 
 
+class Held(Protocol):
+    """Something with messages to send."""
+
+    def flush(self) -> None:
+        """Send them; must not wait and must not raise."""
+
+
 class Timer:
     """A call to come; :meth:`cancel` it when it is no longer wanted."""
 
@@ -66,6 +73,7 @@ class Reactor:
         self._selector = selectors.DefaultSelector()
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
+        self._held: set[Held] = set()
         self._stopping = False
 
     def watch(self, watched: Watched, read: bool, write: bool) -> None:
@@ -87,6 +95,21 @@ class Reactor:
         heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._order), timer))
         return timer
 
+    def holds(self, held: Held) -> bool:
+        """Whether what ``held`` has to send may wait until the end of this round, to go together; it is flushed then.
+
+        So it is while several queries run: a call into the system for each message would cost more than the rest.
+        """
+        if held not in self._held:
+            if not self._crowded():
+                return False
+            self._held.add(held)
+        return True
+
+    def _flush(self) -> None:
+        while self._held:
+            self._held.pop().flush()
+
     def stop(self) -> None:
         """Leave :meth:`run` after the present round."""
         self._stopping = True
@@ -99,7 +122,9 @@ class Reactor:
             for key, mask in events:
                 key.data.ready(bool(mask & selectors.EVENT_READ), bool(mask & selectors.EVENT_WRITE))
             self._run_timers()
+            self._flush()
             worked = bool(events) or self._work()
+            self._flush()
             patience = (QUIET_SECONDS if events else 0.0) if worked else None
         self._selector.close()
 

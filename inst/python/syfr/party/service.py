@@ -138,9 +138,7 @@ class Worker:
                 raise RefusedError(f"{identity} has {MAX_OF_CLIENT} connections already.")
 
     def _received(self, endpoint: Endpoint, frame: Frame) -> None:
-        if _is_worker(endpoint.identity):
-            self.links.received(endpoint, frame)
-        elif frame.kind == "query" and endpoint.identity.role == "client":
+        if frame.kind == "query" and endpoint.identity.role == "client":
             self._sessions.ask(endpoint, frame, fields_of(frame.meta))
         elif frame.kind == "request":
             self._request(endpoint, frame)

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Generator, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +31,7 @@ MESSAGES = ("opened", "compare", "answer", "masked", "agree", "output")
 _NAMES = {np.dtype(name): name for name in ("uint8", "uint32", "uint64")}
 
 
-@dataclass(frozen=True)
-class Like:
+class Like(NamedTuple):
     """The type and shape that a received array must have."""
 
     dtype: str
@@ -85,7 +83,8 @@ class Channel(ABC):
     async def receive(self, peer: Role, tag: Tag, *expected: Like) -> Sequence[Array]:
         """Wait for the message of that name; raises ProtocolError when its arrays are not as expected."""
         clock, arrays = await _Arrival(self._waiting, (peer, *tag))
-        self.clock = max(self.clock, clock + 1)
+        if clock >= self.clock:
+            self.clock = clock + 1
         got = [Like.of(array) for array in arrays]
         if got != list(expected):
             raise ProtocolError(
@@ -124,6 +123,12 @@ class Together:
     async def next(self) -> tuple[int, Any]:
         """The number and the result of the next coroutine that ends."""
         work = self._work
+        if len(work) == 1:  # alone and not begun: nobody needs to look which one can go on
+            ((alone, (coroutine, missing)),) = work.items()
+            if not missing:
+                result = await coroutine
+                del work[alone]
+                return alone, result
         while True:
             number = self._able()
             if number is None:
@@ -139,7 +144,10 @@ class Together:
     def _able(self) -> int | None:
         """One that can go on."""
         for number, (_, missing) in self._work.items():
-            if all(key in self._arrived for key in missing):
+            for key in missing:
+                if key not in self._arrived:
+                    break
+            else:
                 return number
         return None
 

@@ -13,6 +13,8 @@ class Role(IntEnum):
     SERVER2 = 2
     CLIENT = 3
 
+    __hash__ = int.__hash__  # an enumeration's own is a call in Python, at each look into a table of messages
+
     @property
     def label(self) -> str:
         """The name used in messages, certificates and on the wire: "server0"."""
