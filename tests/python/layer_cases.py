@@ -34,6 +34,7 @@ class Case:
         inside: whether something has to follow it, because the client computes it where it ends a model.
         generations: of Keras, that have it.
         vocabulary: how many tokens there are, for a layer that takes them.
+        most: what its outputs may be off by, where that is another than for the others.
     """
 
     layer: str
@@ -46,6 +47,7 @@ class Case:
     inside: bool = False
     generations: tuple[str, ...] = tuple(GENERATIONS)
     vocabulary: int = 0
+    most: float = 0.0
 
     @property
     def name(self) -> str:
@@ -55,7 +57,7 @@ class Case:
     @property
     def tolerance(self) -> float:
         """What its outputs may be off by."""
-        return APPROXIMATE if self.approximate else EXACT
+        return self.most or (APPROXIMATE if self.approximate else EXACT)
 
     def model(self, keras: ModuleType, shape: Shape, seed: int = 1) -> KerasObject:
         """A model of the layer on rows of ``shape``, with random weights."""
@@ -183,6 +185,28 @@ TOKENS = [
     _case("Embedding", "input_dim=20", lambda k: k.Embedding(20, 5), (9,), (1,), (2, 3), vocabulary=20),
 ]
 
+TIMES = (8, 3)
+EIGHT_TIMES = 0.02
+"""What a recurrent layer may be off by after eight times, at each of which two or three functions are approximated."""
+
+
+def _over_time(layer: str, arguments: str, make: Callable[[Any], KerasObject], *shapes: Shape) -> Case:
+    return _case(layer, arguments, make, *(shapes or (TIMES,)), largest=2.0, most=EIGHT_TIMES)
+
+
+RECURRENT = [
+    _over_time("SimpleRNN", "units", lambda k: k.SimpleRNN(4)),
+    _over_time("LSTM", "units", lambda k: k.LSTM(4), TIMES, (1, 3)),
+    _over_time("LSTM", "return_sequences, go_backwards", lambda k: k.LSTM(4, return_sequences=True, go_backwards=True)),
+    _over_time("GRU", "units", lambda k: k.GRU(4), TIMES, (1, 3)),
+    _over_time("GRU", "reset_after=False", lambda k: k.GRU(4, reset_after=False)),
+    _over_time("RNN", "cells", lambda k: k.RNN([k.LSTMCell(3), k.GRUCell(5)], return_sequences=True)),
+    _over_time("Bidirectional", "LSTM", lambda k: k.Bidirectional(k.LSTM(4, return_sequences=True))),
+    _over_time("Bidirectional", "merge_mode='sum'", lambda k: k.Bidirectional(k.GRU(4), merge_mode="sum")),
+    _over_time("TimeDistributed", "Dense", lambda k: k.TimeDistributed(k.Dense(4, activation="relu"))),
+    _over_time("TimeDistributed", "Conv2D", lambda k: k.TimeDistributed(k.Conv2D(2, 3)), (8, 5, 4, 2)),
+]
+
 BENDING = [
     _case("ReLU", "", lambda k: k.ReLU(), IMAGE, (7,)),
     _case("ReLU", "max_value", lambda k: k.ReLU(6.0), IMAGE),
@@ -214,4 +238,4 @@ CURVES = [
 ]
 CURVES = [Case(**{**vars(case), "approximate": True}) for case in CURVES]
 
-CASES = [*LINEAR, *POOLING, *PLACES, *MERGING, *TOKENS, *BENDING, *CURVES]
+CASES = [*LINEAR, *POOLING, *PLACES, *MERGING, *TOKENS, *RECURRENT, *BENDING, *CURVES]

@@ -40,8 +40,14 @@ def values(program: Program, weights: Mapping[int, Weights], x: ArrayLike) -> li
     program.check_rows(given.shape)
     found = [spread(program, given) * program.input_scale]
     for number, step in enumerate(program.steps):
-        found.append(value(step, [found[source] for source in step.sources], weights.get(number), UNITS))
+        found.append(value(step, [found[source] for source in step.sources], weights.get(own(step, number)), UNITS))
     return found
+
+
+def own(step: Step, number: int) -> int:
+    """The step that has the weights which step ``number`` uses."""
+    named = step.weights if isinstance(step, Linear) else None
+    return number if named is None else named
 
 
 def spread(program: Program, x: Floats) -> Floats:

@@ -93,7 +93,7 @@ def test_serving_stopping_and_shutting_down_before_sharing(keras: ModuleType) ->
 def test_what_cannot_be_shared_is_refused_before_a_worker_is_started(keras: ModuleType, home: Path) -> None:
     sy.KerasHook(keras)
     model = dense(keras)
-    unsupported = sequential(keras, (4, 3), keras.layers.LSTM(2))
+    unsupported = sequential(keras, (4, 3, 1), keras.layers.ConvLSTM1D(2, 2))
     with pytest.raises(UnsupportedLayerError, match="lstm"):
         unsupported.share(cluster())
     with pytest.raises(RangeCheckError, match="input_range"):

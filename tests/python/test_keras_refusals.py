@@ -39,7 +39,11 @@ REFUSED: dict[str, tuple[Shape, Callable[[ModuleType], KerasObject], str]] = {
         lambda k: k.layers.EinsumDense("abc,cd->abd", (4, 3), name="it"),
         r"'it' \(EinsumDense\) cannot be computed privately\. Supported layers: .*Dense",
     ),
-    "hint": ((4, 6), lambda k: k.layers.LSTM(3, name="it"), r"'it' \(LSTM\) cannot be computed.* Use convolutions"),
+    "hint": (
+        (4, 6, 1),
+        lambda k: k.layers.ConvLSTM1D(3, 2, name="it"),
+        r"'it' \(ConvLSTM1D\) cannot be computed.* Use TimeDistributed",
+    ),
     "lambda": ((4,), lambda k: k.layers.Lambda(squared, name="it"), r"'it' \(Lambda\).*Keras's own layers"),
     "largest below the threshold": (
         (4,),

@@ -207,7 +207,7 @@ SMALL = Program((4,), (RELU, OUTPUT))
 @pytest.mark.parametrize(
     ("program", "match"),
     [
-        (replace(SMALL, steps=()), "1 to 2000 steps"),
+        (replace(SMALL, steps=()), "1 to 8000 steps"),
         (replace(SMALL, steps=(RELU,)), "ends in an output step"),
         (replace(SMALL, steps=(replace(RELU, then="output"), OUTPUT)), "reads value 1"),
         (replace(SMALL, steps=(RELU, replace(OUTPUT, source=2))), "reads value 2"),

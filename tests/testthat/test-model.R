@@ -93,7 +93,9 @@ test_that("what cannot be shared or served is named", {
   cluster <- test_cluster()
   keras <- reticulate::import("keras")
   layers <- keras$layers
-  recurrent <- keras$Sequential(list(keras$Input(shape = list(4L, 3L)), layers$LSTM(2L, name = "memory")))
+  recurrent <- keras$Sequential(list(
+    keras$Input(shape = list(4L, 3L, 1L)), layers$ConvLSTM1D(2L, 2L, name = "memory")
+  ))
   expect_error(sy_share(recurrent, cluster), "memory", class = "syfr_error_unsupported_layer")
   expect_error(sy_share(keras, cluster), class = "syfr_error_type")
   expect_error(sy_share(NULL, cluster), "not a Keras model", class = "syfr_error_type")

@@ -34,7 +34,7 @@ from syfr.steps import (
     is_output,
 )
 
-MAX_STEPS = 2_000
+MAX_STEPS = 8_000
 MAX_PARTS = 64
 MAX_CLASSES = 100_000
 MAX_INPUT = 1e9
@@ -194,8 +194,14 @@ class Program:
         return self.untrusted_clients or any(map(compares, self.steps))
 
     def linear_steps(self) -> list[tuple[int, Linear]]:
-        """The steps that have weights, with their numbers."""
-        return [(number, step) for number, step in enumerate(self.steps) if isinstance(step, Linear)]
+        """The steps that have weights of their own, with their numbers."""
+        steps = enumerate(self.steps)
+        return [(number, step) for number, step in steps if isinstance(step, Linear) and step.weights is None]
+
+    def weights_of(self, number: int) -> int:
+        """The number of the step that has the weights which step ``number`` uses, itself if no other."""
+        step = self.steps[number]
+        return step.weights if isinstance(step, Linear) and step.weights is not None else number
 
     def readers(self) -> list[int]:
         """How many steps read each value."""
@@ -239,12 +245,22 @@ class Program:
                 raise ProtocolError(f"Layer '{step.layer}' reads no value.")
             step.check(read)
             self._check_scale(step)
+            self._check_weights(step, len(shapes) - 1)
             shapes.append(None if is_output(step) else step.output_shape)
         if shapes[-1] is not None:
             raise ProtocolError("A program ends in an output step.")
         for step, shape, readers in zip(self.steps, shapes[1:], self.readers()[1:], strict=True):
             if shape is not None and not readers:
                 raise ProtocolError(f"Nothing reads what layer '{step.layer}' gives.")
+
+    def _check_weights(self, step: Step, number: int) -> None:
+        """Weights of another step are those of one before it that has some, of the same form."""
+        if not isinstance(step, Linear) or step.weights is None:
+            return
+        other = self.steps[step.weights] if 0 <= step.weights < number else None
+        form = step.kernel, step.geometry
+        if not isinstance(other, Linear) or other.weights is not None or (other.kernel, other.geometry) != form:
+            raise ProtocolError(f"Layer '{step.layer}' uses weights of step {step.weights}, which has none like it.")
 
     def _check_scale(self, step: Step) -> None:
         """What is truncated must fit a ring element on the wire, as a product does."""

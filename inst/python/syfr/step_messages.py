@@ -44,6 +44,10 @@ def integer(value: object) -> int:
     return value
 
 
+def _step_number(value: object) -> int | None:
+    return None if value is None else integer(value)
+
+
 def flag(value: object) -> bool:
     """True or False, or TypeError."""
     if not isinstance(value, bool):
@@ -101,5 +105,6 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "then": text,
     "geometry": _geometry,
     "plus": _plus,
+    "weights": _step_number,
 }
 """How each field of a step is read, by its name."""

@@ -75,6 +75,8 @@ class Linear:
         geometry: of a convolution, which acts on the last three axes; None for a matrix product, on the last one.
         plus: values of the output's shape that are added before what follows, each with a whole factor: a residual
             connection costs nothing.
+        weights: the number of an earlier step, of the same kernel and geometry, whose weights it uses; None for its
+            own. What a recurrent layer does at every time has weights that are shared once.
     """
 
     layer: str
@@ -85,6 +87,7 @@ class Linear:
     then: str
     geometry: Geometry | None = None
     plus: tuple[tuple[int, int], ...] = ()
+    weights: int | None = None
 
     @property
     def sources(self) -> tuple[int, ...]:
@@ -96,6 +99,11 @@ class Linear:
         """Multiply-adds for one row."""
         inner = math.prod(self.kernel[:-1])
         return inner * math.prod(self.output_shape)
+
+    @property
+    def numbers(self) -> int:
+        """Weights: the kernel, and a bias for each output channel."""
+        return math.prod(self.kernel) + self.kernel[-1]
 
     def check(self, shapes: Sequence[Shape]) -> None:
         """Raise ProtocolError unless shapes, kernel and geometry fit together; ``shapes`` are those of the sources."""

@@ -48,8 +48,7 @@ def _row(name: str, operation: str, shape: tuple[int, ...], cost: Cost, step: St
         "layer": name,
         "operation": operation,
         "output": list(shape),
-        # A kernel of a convolution is (height, width, channels in, channels out); each output has a bias.
-        "weights": float(0 if linear is None else math.prod(linear.kernel) + linear.kernel[-1]),
+        "weights": float(0 if linear is None or linear.weights is not None else linear.numbers),
         "products": float(0 if linear is None else linear.products),
         **_figures(cost),
     }

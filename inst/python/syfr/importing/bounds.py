@@ -66,9 +66,10 @@ def check_ranges(program: Program, weights: Mapping[int, Weights]) -> list[Bound
         tokens.follow(number)
         sources = [values[source] for source in step.sources]
         if isinstance(step, Linear) and tokens.spread(step.source):
-            interval = _added(step, [_rows(program, step, weights[number]), *sources[1:]])
+            interval = _added(step, [_rows(program, number, step, weights), *sources[1:]])
         else:
-            interval = _extreme(program, number, values) or _given(program, step, weights.get(number), sources)
+            known = _extreme(program, number, values) or _between(program, number, values)
+            interval = known or _given(program, number, weights, sources)
         for bound in limits(program, number, sources, interval):
             if not bound.fits:
                 raise RangeCheckError(_message(bound, program))
@@ -126,15 +127,15 @@ def _input(program: Program) -> Interval:
     return low, high
 
 
-def _given(program: Program, step: Step, weights: Weights | None, sources: Sequence[Interval]) -> Interval:
+def _given(
+    program: Program, number: int, weights: Mapping[int, Weights], sources: Sequence[Interval]
+) -> Interval:
     """What a step can give, before a relu."""
-    precision = program.precision
+    step, precision = program.steps[number], program.precision
     unit = 2.0**precision.fraction_bits
     low, high = sources[0]
     if isinstance(step, Linear):
-        if weights is None:
-            raise ValueError(f"layer '{step.layer}' has no weights")
-        return _added(step, [_linear(program, step, weights, low, high), *sources[1:]])
+        return _added(step, [_linear(program, number, step, weights, low, high), *sources[1:]])
     if isinstance(step, Combine):
         total = _weighted(step.factors, sources)
         scale = 2.0**step.scale_bits
@@ -171,6 +172,30 @@ def _extreme(program: Program, number: int, values: Sequence[Interval]) -> Inter
             (low, high), (least, most) = (values[source] for source in terms)
             pick = np.maximum if sign == 1 else np.minimum
             return pick(low, least), pick(high, most)
+    return None
+
+
+def _between(program: Program, number: int, values: Sequence[Interval]) -> Interval | None:
+    """Of a step that makes b + z·(a - b), z from 0 to 1: bounded as a and b are, but for rounding and a larger z."""
+    step = program.steps[number]
+    if not isinstance(step, Combine) or step.factors != (1, 1) or step.constant or step.scale_bits:
+        return None
+    for moved_by, other in (step.sources, step.sources[::-1]):
+        product = program.steps[moved_by - 1] if moved_by else None
+        if not isinstance(product, Product) or product.matrices or product.then != "truncate":
+            continue
+        for gate, way in (product.sources, product.sources[::-1]):
+            difference = program.steps[way - 1] if way else None
+            if not isinstance(difference, Combine) or difference.constant or difference.scale_bits:
+                continue
+            ends = {factor: source for source, factor in _terms(difference)}
+            if ends.keys() != {-1, 1} or len(difference.sources) != 2 or ends[-1] != other:
+                continue
+            (low, high), (least, most) = values[ends[1]], values[other]
+            beyond = max(0.0, -float(values[gate][0].min()), float(values[gate][1].max()) - 1.0)
+            length = max(float(np.abs(bound).max()) for bound in values[way])
+            slack = beyond * length + 2.0**-program.precision.fraction_bits
+            return np.minimum(low, least) - slack, np.maximum(high, most) + slack
     return None
 
 
@@ -217,17 +242,28 @@ def _added(step: Linear, given: Sequence[Interval]) -> Interval:
     return low + added[0], high + added[1]
 
 
-def _rows(program: Program, step: Linear, weights: Weights) -> Interval:
+def _held(program: Program, number: int, weights: Mapping[int, Weights]) -> tuple[Floats, Floats]:
+    """Kernel and bias that a linear step uses, as fixed point holds them."""
+    own = program.weights_of(number)
+    step = program.steps[own]
+    if own not in weights or not isinstance(step, Linear):
+        raise ValueError(f"layer '{step.layer}' has no weights")
+    kernel = program.round_kernel(step, weights[own].kernel)
+    return kernel, rounded(weights[own].bias, 2 * program.precision.fraction_bits)
+
+
+def _rows(program: Program, number: int, step: Linear, weights: Mapping[int, Weights]) -> Interval:
     """What a linear step makes of tokens: each picks a row of the kernel."""
-    kernel = program.round_kernel(step, weights.kernel) * program.input_scale
-    bias = rounded(weights.bias, 2 * program.precision.fraction_bits)
+    kernel, bias = _held(program, number, weights)
+    kernel = kernel * program.input_scale
     low, high = (np.broadcast_to(ends + bias, (1, *step.output_shape)) for ends in (kernel.min(0), kernel.max(0)))
     return low, high
 
 
-def _linear(program: Program, step: Linear, weights: Weights, low: Floats, high: Floats) -> Interval:
-    kernel = program.round_kernel(step, weights.kernel)
-    bias = rounded(weights.bias, 2 * program.precision.fraction_bits)
+def _linear(
+    program: Program, number: int, step: Linear, weights: Mapping[int, Weights], low: Floats, high: Floats
+) -> Interval:
+    kernel, bias = _held(program, number, weights)
     middle = apply((high + low) / 2, kernel, step.geometry) + bias
     reach = apply((high - low) / 2, np.abs(kernel), step.geometry)
     return middle - reach, middle + reach

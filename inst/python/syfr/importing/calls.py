@@ -32,7 +32,8 @@ class Symbol:
 class Call:
     """A layer where the model calls it: on which values, of what shapes, and the shape that Keras says it gives.
 
-    ``arguments`` and ``options`` are those of the call, with a Symbol in the place of each value.
+    ``arguments`` and ``options`` are those of the call, with a Symbol in the place of each value. ``label`` is what to
+    call it in the Program, if not by the layer's own name.
     """
 
     layer: KerasObject
@@ -42,11 +43,12 @@ class Call:
     output_shape: Shape
     arguments: tuple[Any, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    label: str = ""
 
     @property
     def name(self) -> str:
-        """The layer's Keras name."""
-        return str(getattr(self.layer, "name", "?"))
+        """The layer's Keras name, or the label in its place."""
+        return self.label or str(getattr(self.layer, "name", "?"))
 
     @property
     def input_shape(self) -> Shape:

@@ -42,7 +42,7 @@ def walk(program: Program, weights: Mapping[int, Weights], x: ArrayLike) -> Iter
     values: dict[int, Floats] = {0: program.spread(np.asarray(x, np.float64)) * program.input_scale}
     for number, step in enumerate(program.steps):
         sources = [values[source] for source in step.sources]
-        value = before(program, step, weights.get(number), sources)
+        value = before(program, step, weights.get(program.weights_of(number)), sources)
         yield step, sources, value
         values[number + 1] = np.maximum(value, 0.0) if follows(step) == "relu" else value
         for source in set(step.sources):

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from syfr.importing.calls import Call, KerasObject, Symbol, keras_class, keras_module, refuse
-from syfr.importing.graph import Graph
-from syfr.importing.keras_layers import convert
+from syfr.importing.folding import fold
+from syfr.importing.graph import Answer, Graph
+from syfr.importing.keras_layers import WHOLE, convert
+from syfr.importing.layers_recurrent import repeated
 from syfr.steps import Shape
 
 Key = tuple[int, int, int]
@@ -190,7 +193,31 @@ class Reader:
         arguments, options = _symbols(_arguments(node))
         shapes = tuple(row_of(source, layer) for source in sources)
         call = Call(layer, self.graph, tuple(values), shapes, row_of(tensor, layer), arguments, options)
-        self.known[_key(tensor)] = convert(call)
+        found = each_time(call) if is_distributed(layer) else convert(call, which)
+        self.known.update({(id(layer), place, number): value for number, value in enumerate(found)})
+
+
+def is_distributed(layer: KerasObject) -> bool:
+    """Whether a layer is Keras's TimeDistributed."""
+    known = keras_class(type(layer))
+    return known is not None and known.__name__ == "TimeDistributed"
+
+
+def each_time(call: Call) -> tuple[int, ...]:
+    """A layer or model at every time alike: what it does once, folded, and then repeated with the same weights."""
+    inner, shape = call.layer.layer, call.input_shape[1:]
+    if call.options.get("mask") is not None:
+        refuse(call.layer, "is called with a mask", "Leave the mask out.")
+    if type(inner).__name__ in WHOLE:
+        return convert(replace(call, layer=inner))
+    symbol = _inputs(keras_module(call.layer), (None, *shape))
+    outputs = leaves(inner(symbol))
+    if len(outputs) > 1:
+        refuse(call.layer, "wraps a layer with several outputs", "Wrap one with a single output.")
+    once = Graph(shape)
+    once.answers = [Answer(Reader(once, call.layer, [symbol], [0]).value(outputs[0]))]
+    fold(once)
+    return (repeated(call, once),)
 
 
 def _opens(layer: KerasObject) -> bool:

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from syfr.importing import layers_linear, layers_merge, layers_pooling, layers_shapes, layers_tokens
+from syfr.importing import layers_linear, layers_merge, layers_pooling, layers_recurrent, layers_shapes, layers_tokens
 from syfr.importing.calls import Call, KerasObject, keras_class, refuse
 from syfr.importing.layers_activations import LAYERS as ACTIVATIONS
 from syfr.importing.layers_operators import OPERATORS, operator_name
 
 __all__ = ["KerasObject", "convert"]
 
+Handler = Callable[[Call], "int | tuple[int, ...]"]
+"""From a call to the value that the layer gives, or to all of them if it gives several."""
 
-def convert(call: Call) -> int:
-    """The value that a layer gives where the model calls it."""
+
+def convert(call: Call, which: int = 0) -> tuple[int, ...]:
+    """The values that a layer gives where the model calls it; the call's output shape is of the one numbered so."""
     known = keras_class(type(call.layer))
     if known is None:
         refuse(
@@ -28,17 +31,19 @@ def convert(call: Call) -> int:
     handler = _handler(call.layer, known)
     if getattr(call.layer, "quantization_mode", None) is not None:
         refuse(call.layer, "is quantized", "Share the model as it was before quantize().")
-    found = handler(call)
-    shape = call.graph.shape_of(found, call.sources, call.input_shapes)
+    given = handler(call)
+    found = given if isinstance(given, tuple) else (given,)
+    shape = call.graph.shape_of(found[which], call.sources, call.input_shapes)
     if shape != call.output_shape:
         problem = f"gives {call.output_shape} in Keras but {shape} here"
         refuse(call.layer, problem, "Please report this model.")
     return found
 
 
-def _handler(layer: KerasObject, known: type) -> Callable[[Call], int]:
+def _handler(layer: KerasObject, known: type) -> Handler:
     is_layer = any(base.__name__ == "Layer" and keras_class(base) is base for base in known.__mro__)
     name = operator_name(layer)
+    handler: Handler | None
     if name is not None or not is_layer:
         handler = OPERATORS.get(name or known.__name__)
         if handler is None:
@@ -60,12 +65,14 @@ def _ranked(handler: Callable[[Call, int], int], rank: int) -> Callable[[Call], 
     return lambda call: handler(call, rank)
 
 
-HANDLERS: dict[str, Callable[[Call], int]] = {
+HANDLERS: dict[str, Handler] = {
     **ACTIVATIONS,
     "Dense": layers_linear.dense,
     "Conv1D": layers_linear.conv1d,
     "Conv2D": layers_linear.conv2d,
     "Embedding": layers_tokens.embedding,
+    **dict.fromkeys(("SimpleRNN", "LSTM", "GRU", "RNN"), layers_recurrent.recurrent),
+    "Bidirectional": layers_recurrent.bidirectional,
     "BatchNormalization": layers_linear.batch_normalization,
     "SyncBatchNormalization": layers_linear.batch_normalization,
     "Rescaling": layers_linear.rescaling,
@@ -121,16 +128,18 @@ HANDLERS: dict[str, Callable[[Call], int]] = {
 }
 """What each layer becomes."""
 
-_SUPPORTED = f"Supported layers: {', '.join(sorted(HANDLERS))}."
+WHOLE = ("Activation", "Dense", "Dropout", "Embedding", "LeakyReLU", "ReLU", "Rescaling")
+"""Layers that do to rows at all times at once what they do to one."""
+
+_SUPPORTED = f"Supported layers: {', '.join(sorted([*HANDLERS, 'TimeDistributed']))}."
 _OPERATION = f"Use layers, or one of the operations {', '.join(sorted(OPERATORS))}."
-_CLASSIFIER = "Use convolutions and pooling over the axis of time."
+_CLASSIFIER = "Use TimeDistributed convolutions and an LSTM, or convolutions over the axis of time."
 
 _HINTS: dict[str, str] = {
-    **dict.fromkeys(("LSTM", "GRU", "SimpleRNN", "Bidirectional", "ConvLSTM1D", "ConvLSTM2D"), _CLASSIFIER),
+    **dict.fromkeys(("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), _CLASSIFIER),
     **dict.fromkeys(("LayerNormalization", "GroupNormalization", "UnitNormalization"), "Use BatchNormalization."),
     **dict.fromkeys(("Conv3D", "AveragePooling3D", "MaxPooling3D"), "Use the layer for two dimensions."),
     "Lambda": "Write it with Keras's own layers, for example Rescaling, Reshape or Activation.",
-    "TimeDistributed": "Use the layer itself where it works on the last axis, as Dense does.",
     "Dot": "Use Multiply, or a Dense layer.",
     "Resizing": "Resize the images before they are sent.",
     "CenterCrop": "Crop the images before they are sent, or use Cropping2D.",

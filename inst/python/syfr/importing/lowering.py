@@ -109,6 +109,7 @@ class _Lowering:
         self.groups = self._groups()
         self.values = {0: _Value(0, input_scale != 1.0)}
         self.unscaled: dict[int, int] = {}
+        self.owners: dict[tuple[object, float, bool], int] = {}
 
     # ---- which operations become one step ----
 
@@ -217,11 +218,15 @@ class _Lowering:
         plus: tuple[tuple[int, int], ...] = ()
         if len(group.members) > 1 and isinstance(self._operation(group.members[1]), Sum):
             plus, factor = self._plus(group)
-        if factor != 1.0:
-            affine = replace(affine, kernel=affine.kernel * factor, bias=affine.bias * factor)
-        kernel = affine.kernel / self.input_scale if read.scaled else affine.kernel
-        self.weights[len(self.steps)] = Weights(np.ascontiguousarray(kernel), affine.bias)
-        step = Linear(layer, read.number, kernel.shape, self.shapes[source], shape, group.then, affine.geometry, plus)
+        number = len(self.steps)
+        owner = self.owners.setdefault((_same(affine), factor, read.scaled), number)
+        if owner == number:
+            kernel = affine.kernel * (factor / self.input_scale if read.scaled else factor)
+            self.weights[number] = Weights(np.ascontiguousarray(kernel), affine.bias * factor)
+        given, weights = self.shapes[source], None if owner == number else owner
+        step = Linear(
+            layer, read.number, affine.kernel.shape, given, shape, group.then, affine.geometry, plus, weights
+        )
         return _Value(self._emit(step), False)
 
     def _plus(self, group: _Group) -> tuple[tuple[tuple[int, int], ...], float]:
@@ -294,6 +299,12 @@ class _Lowering:
                 step = Combine(layer, (read.number,), shape, (1 << (SCALE_BITS + bits),), 0, SCALE_BITS, "truncate")
             self.unscaled[source] = self._emit(step)
         return self.unscaled[source]
+
+
+def _same(affine: Affine) -> object:
+    """Equal for operations with the same weights: not only equal numbers, which are secret, but the same arrays."""
+    arrays = (affine.kernel, affine.bias) if affine.biased else (affine.kernel,)
+    return affine.geometry, *((each.ctypes.data, each.shape, each.strides) for each in arrays)
 
 
 def _sum(operation: Operation) -> Sum:

@@ -26,7 +26,7 @@ from syfr.party.tensors import Tensor, Tensors
 from syfr.program import Program
 from syfr.protocol.channel import Array
 from syfr.protocol.roles import Role
-from syfr.protocol.sharing import LayerShare
+from syfr.protocol.sharing import LayerShare, lent
 from syfr.ring.fixedpoint import Words
 
 log = logging.getLogger("syfr.party")
@@ -123,7 +123,7 @@ def _digest(program: Program, inputs: Sequence[Tensor], weights: object) -> byte
 
 
 def _layers(program: Program, endpoint: Endpoint, models: ModelStore, weights: object) -> dict[int, LayerShare]:
-    """The weights of every linear step, from the models that the caller has shared."""
+    """The weights of all linear steps, from the models that the caller has shared."""
     steps = program.linear_steps()
     if not isinstance(weights, list) or len(weights) != len(steps):
         raise ProtocolError("A computation names the weights of each of its linear steps.")
@@ -143,4 +143,4 @@ def _layers(program: Program, endpoint: Endpoint, models: ModelStore, weights: o
         if model.program.precision != program.precision:
             raise ProtocolError(f"The model '{model.name}' has another number format than the computation.")
         layers[number] = model.layers[place[1]]
-    return layers
+    return lent(program, layers)

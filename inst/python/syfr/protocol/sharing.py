@@ -105,7 +105,7 @@ def kernel_mask(seed: bytes, number: int, step: Linear) -> Words:
 
 
 def layer_shares(program: Program, share: ModelShare) -> dict[int, LayerShare]:
-    """What a server multiplies by, for every linear step, from what the owner sent it."""
+    """What a server multiplies by, by linear step, from what the owner sent it."""
     layers: dict[int, LayerShare] = {}
     for number, step in program.linear_steps():
         mask = kernel_mask(share.seeds[0], number, step)
@@ -115,7 +115,17 @@ def layer_shares(program: Program, share: ModelShare) -> dict[int, LayerShare]:
         masked = share.masked[number]
         factor = masked - mask if share.role is Role.SERVER0 else np.uint64(0) - mask
         layers[number] = LayerShare(factor, masked, share.biases[number])
-    return layers
+    return lent(program, layers)
+
+
+def lent(program: Program, layers: Mapping[int, LayerShare]) -> dict[int, LayerShare]:
+    """Those of the steps with weights, for the steps too that use the weights of another.
+
+    A weight may be used any number of times under one mask: every use has an input masked anew, and a product hidden
+    anew, as every row has.
+    """
+    steps = enumerate(program.steps)
+    return {number: layers[program.weights_of(number)] for number, step in steps if isinstance(step, Linear)}
 
 
 def digests(program: Program, share: ModelShare) -> dict[str, bytes]:

@@ -39,7 +39,7 @@ def apply_model(program: Program, number: str, x: Node) -> Node:
         for place, step in enumerate(program.steps):
             moved = on_rows(step, rows, values)
             if isinstance(moved, Linear):
-                values.append(builder.add_linear(moved, (number, place)))
+                values.append(builder.add_linear(moved, (number, program.weights_of(place))))
             else:
                 values.append(builder.add(moved))
         return values[-1]
@@ -56,6 +56,7 @@ def on_rows(step: Step, rows: int, values: Sequence[int]) -> Step:
     changed: dict[str, Any] = {"output_shape": (rows, *step.output_shape)}
     if isinstance(step, Linear):
         changed["plus"] = tuple((values[value], factor) for value, factor in step.plus)
+        changed["weights"] = None
     if isinstance(step, (Linear, Reshape)):
         changed["input_shape"] = (rows, *step.input_shape)
     if isinstance(step, (Take, Concatenate)):
