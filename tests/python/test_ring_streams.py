@@ -9,7 +9,7 @@ import os
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from syfr.ring.streams import KeyStream, derive_key, fresh_key
+from syfr.ring.streams import CHUNK, KeyStream, derive_key, fresh_key
 from views import SUSPICIOUS, looks_uniform, uniformity
 
 KEY = bytes(range(16))
@@ -140,6 +140,14 @@ def test_an_odd_number_of_integers_uses_a_whole_word() -> None:
     stream = KeyStream(KEY)
     assert stream.below("x", (5,), 16).shape == (5,)
     assert stream.bytes_used == 6
+
+
+def test_many_integers_are_drawn_as_so_many_draws_one_after_the_other() -> None:
+    together, apart = KeyStream(KEY), KeyStream(KEY)
+    sizes = [CHUNK, CHUNK, 7]
+    found = together.below("x", (sum(sizes),), 11, 2)
+    assert np.array_equal(found, np.concatenate([apart.below("x", (size,), 11, 2) for size in sizes]))
+    assert together.bytes_used == apart.bytes_used
 
 
 def test_rejection_happens_at_the_rate_of_the_bound() -> None:

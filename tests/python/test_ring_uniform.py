@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from syfr.ring.uniform import find_rejected, largest_accepted, replace_rejected, split_pairs
 
 BOUNDS = range(1, 257)
 WORDS = np.random.default_rng(1).integers(0, 65536, 1_237).astype(np.uint16)
 ALL = np.arange(65536, dtype=np.uint16)
+
+
+def pairs_of(words: NDArray[np.uint16], bound: int, start: int) -> NDArray[np.uint8]:
+    """Both integers of each word: all first ones, then all second."""
+    out = np.empty(2 * words.size, np.uint8)
+    split_pairs(words, bound, start, out)
+    return out
 
 
 @pytest.mark.parametrize("size", [0, 1, 63, 64, 65, 1_237])
@@ -24,7 +32,7 @@ def test_a_word_is_split_into_its_last_two_digits(size: int) -> None:
     for bound in BOUNDS:
         for start in {0, min(1, 256 - bound), 256 - bound}:
             words = WORDS[:size]
-            first, second = split_pairs(words, bound, start).reshape(2, -1)
+            first, second = pairs_of(words, bound, start).reshape(2, -1)
             assert np.array_equal(first, words % bound + start), (bound, start)
             assert np.array_equal(second, words // bound % bound + start), (bound, start)
 
@@ -33,7 +41,7 @@ def test_every_pair_has_as_many_words_as_any_other() -> None:
     for bound in BOUNDS:
         accepted = np.delete(ALL, find_rejected(ALL, bound))
         assert accepted.size == 65536 // bound**2 * bound**2
-        first, second = split_pairs(accepted, bound, 0).reshape(2, -1).astype(int)
+        first, second = pairs_of(accepted, bound, 0).reshape(2, -1).astype(int)
         counts = np.bincount(first * bound + second, minlength=bound**2)
         assert (counts == 65536 // bound**2).all(), bound
 
@@ -60,3 +68,10 @@ def test_places_for_which_the_spare_words_do_not_last_are_returned() -> None:
     left = replace_rejected(words, places, np.array([65535, 3, 65462, 65460, 65461], np.uint16), 11)
     assert left.tolist() == [7, 9]
     assert words.tolist() == [3, 0, 0, 0, 65460, 0, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("size", [1, 2, 64, 1_237])
+def test_the_last_word_gives_one_integer_where_one_is_left(size: int) -> None:
+    whole, out = pairs_of(WORDS[:size], 11, 3), np.zeros(2 * size - 1, np.uint8)
+    split_pairs(WORDS[:size], 11, 3, out)
+    assert np.array_equal(out, whole[:-1])

@@ -24,6 +24,9 @@ Bytes = NDArray[np.uint8]
 
 KEY_BYTES = 16
 
+CHUNK = 1 << 18
+"""Values below a bound are drawn so many at a time, so that words and values are in the processor's cache."""
+
 
 class Source(Protocol):
     """Uniform values, each drawn once. ``label`` says what a draw is for."""
@@ -88,12 +91,18 @@ class KeyStream:
     def below(self, label: str, shape: tuple[int, ...], bound: int, start: int = 0) -> Bytes:
         """Integers from ``start`` to ``start + bound - 1``, by rejection of what would make a bias."""
         count = math.prod(shape)
-        words = self.take(count + count % 2).view(np.uint16)
+        out = np.empty(count, np.uint8)
+        for first in range(0, count, CHUNK):
+            self._draw_below(out[first : first + CHUNK], bound, start)
+        return out.reshape(shape)
+
+    def _draw_below(self, out: Bytes, bound: int, start: int) -> None:
+        words = self.take(out.size + out.size % 2).view(np.uint16)
         rejected = find_rejected(words, bound)
         while rejected.size:
             spare = self.take(4 * rejected.size + 16).view(np.uint16)
             rejected = replace_rejected(words, rejected, spare, bound)
-        return split_pairs(words, bound, start)[:count].reshape(shape)
+        split_pairs(words, bound, start, out)
 
 
 _ZEROS = bytes(1 << 16)

@@ -55,12 +55,16 @@ def _replace(words: Pairs, rejected: Places, spare: Pairs, largest: int) -> int:
 def _split(words: Pairs, bound: int, start: int, out: Bytes) -> None:
     # floor(w / b) = (w * (floor(2^32 / b) + 1)) >> 32 for w < 2^16, b <= 2^8 (Granlund and Montgomery, PLDI 1994).
     magic = np.uint64((np.uint64(1) << np.uint64(32)) // np.uint64(bound) + np.uint64(1))
-    for i in range(words.size):
+    pairs = out.size - words.size
+    for i in range(pairs):
         word = np.uint32(words[i])
         high = np.uint32((np.uint64(word) * magic) >> np.uint64(32))
         rest = np.uint32((np.uint64(high) * magic) >> np.uint64(32))
         out[i] = np.uint8(word - high * bound + start)
         out[words.size + i] = np.uint8(high - rest * bound + start)
+    for i in range(pairs, words.size):
+        word = np.uint32(words[i])
+        out[i] = np.uint8(word - np.uint32((np.uint64(word) * magic) >> np.uint64(32)) * bound + start)
 
 
 def largest_accepted(bound: int) -> int:
@@ -79,8 +83,9 @@ def replace_rejected(words: Pairs, rejected: Places, spare: Pairs, bound: int) -
     return rejected[int(_replace(words, rejected, spare, largest_accepted(bound))) :]
 
 
-def split_pairs(words: Pairs, bound: int, start: int) -> Bytes:
-    """Two integers from ``start`` to ``start + bound - 1`` of each accepted word: all first ones, then all second."""
-    out = np.empty(2 * words.size, np.uint8)
+def split_pairs(words: Pairs, bound: int, start: int, out: Bytes) -> None:
+    """Two integers from ``start`` to ``start + bound - 1`` of each accepted word: all first ones, then all second.
+
+    ``out`` has two places a word, or one less: then the last word gives its first alone.
+    """
     _split(words, bound, start, out)
-    return out
