@@ -164,7 +164,7 @@ def test_without_revocations_the_revoked_come_in(tmp_path: Path) -> None:
 
 # ---- who asks for what ----
 
-OWNER_CALLS = ("share", "serve", "pause", "drop", "status", "shutdown")
+OWNER_CALLS = ("share", "part", "serve", "pause", "drop", "status", "shutdown")
 CLIENT_CALLS = ("describe", "open")
 """Owners and clients alike close sessions, each their own."""
 

@@ -16,8 +16,8 @@ from workers import SERVERS, Array, Cluster, Session, Wire, check_serving, clust
 FEW, MANY = 150, 3_000
 counts = pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
 
-CALLS = ("hello", "share", "serve", "pause", "drop", "status", "describe", "open", "close", "shut", "")
-KINDS = ("request", "query", "link", "step", "dealt", "share", "opened", "more", "failed", "began", "ended", "x")
+CALLS = ("hello", "share", "part", "serve", "pause", "drop", "status", "describe", "open", "close", "shut", "")
+KINDS = ("request", "query", "link", "step", "dealt", "share", "opened", "more", "used", "failed", "began", "ended")
 FIELDS = (
     *("session", "start", "rows", "model", "name", "program", "seeds", "requests", "per_client", "half", "digests"),
     *("block", "until", "code", "message", "proof", "id", "call", "clock", "padded"),

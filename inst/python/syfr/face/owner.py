@@ -10,19 +10,19 @@ import hashlib
 import secrets
 import time
 import weakref
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from syfr.errors import InputTypeError, NotReadyError, NotSharedError
 from syfr.face import imports
 from syfr.face.arguments import count_argument, seconds_argument, text_argument
 from syfr.face.cluster import TFECluster
-from syfr.face.tasks import Emit, Steps, Task, Wait, pause
+from syfr.face.sending import send
+from syfr.face.tasks import Emit, Steps, Task, pause
 from syfr.importing.keras_import import Imported
 from syfr.program import Program
-from syfr.protocol import sharing as shares
-from syfr.protocol.sharing import ModelShares
-from syfr.trust.identity import SERVERS
 
 SHARE_SECONDS = 300.0
 CALL_SECONDS = 60.0
@@ -167,7 +167,7 @@ class SharedModel:
         if imported is None:
             raise NotSharedError(f"The workers no longer hold a share of the model '{self.name}'. Share it again.")
         before, self.number, self._restarts = self.number, secrets.token_hex(16), self.cluster.restarts
-        yield from _send(self, imported, SHARE_SECONDS)
+        yield from send(self.cluster, self.number, self.name, imported, time.monotonic() + SHARE_SECONDS)
         self.cluster.tell("drop", model=before)
         emit("shared", name=self.name)
 
@@ -246,7 +246,7 @@ def sharing(
         again = _same_model(weakref.ref(model), imported, options)
         shared = SharedModel(cluster, secrets.token_hex(16), title, imported.program, again)
         emit("sharing", name=title)
-        yield from _send(shared, imported, seconds)
+        yield from send(cluster, shared.number, title, imported, time.monotonic() + seconds)
         before = _shared.get(model)
         if before is not None and before.cluster.addresses == cluster.addresses:
             cluster.tell("drop", model=before.number)
@@ -275,37 +275,9 @@ def _digest(imported: Imported) -> bytes:
     seen = hashlib.sha256(imported.program.digest())
     for number in sorted(imported.weights):
         weights = imported.weights[number]
-        seen.update(weights.kernel.tobytes())
-        seen.update(weights.bias.tobytes())
+        seen.update(np.ascontiguousarray(weights.kernel).data)
+        seen.update(np.ascontiguousarray(weights.bias).data)
     return seen.digest()
-
-
-def _send(shared: SharedModel, imported: Imported, timeout: float) -> Steps[None]:
-    program = imported.program
-    kernels = {number: weights.kernel for number, weights in imported.weights.items()}
-    biases = {number: weights.bias for number, weights in imported.weights.items()}
-    work = shares.sharing_weights(program, kernels, biases)
-    split = yield from _in_turns(work)
-    parts = dict(zip(SERVERS, split, strict=True))
-    same: dict[str, Any] = {"model": shared.number, "name": shared.name, "program": program.to_message()}
-    seeds = {role: {"seeds": list(part.seeds)} for role, part in parts.items()}
-    arrays = {role: part.arrays for role, part in parts.items()}
-    try:
-        yield from shared.cluster.ask_all("share", time.monotonic() + timeout, seeds, arrays, **same)
-    except BaseException:
-        shared.cluster.tell("drop", model=shared.number)
-        raise
-
-
-def _in_turns(work: Generator[None, None, ModelShares]) -> Steps[ModelShares]:
-    """Work that pauses now and then, so that a session can be interrupted there."""
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            found: ModelShares = end.value
-            return found
-        yield Wait(until=time.monotonic())
 
 
 def shared_model(model: object) -> SharedModel:

@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from syfr.errors import NotReadyError, NotSharedError, ProtocolError
 from syfr.link import Frame
-from syfr.party.fields import Fields, fields_of, seeds_of, text
+from syfr.party.fields import Fields, fields_of, text
 from syfr.party.preprocessing import Plan
+from syfr.party.receiving import Receiving
 from syfr.party.serving import Serving
 from syfr.party.state import StateDirectory
 from syfr.party.trace import Tracing
 from syfr.program import Program
 from syfr.protocol import sharing
-from syfr.protocol.channel import Array
 from syfr.protocol.roles import Role
-from syfr.protocol.sharing import SEED_BYTES, LayerShare, ModelShare
+from syfr.protocol.sharing import LayerShare
 
 log = logging.getLogger("syfr.party")
 
@@ -106,31 +104,35 @@ class ModelStore:
     def __iter__(self) -> Iterator[Model]:
         return iter(self._models.values())
 
-    def read(self, fields: Fields, arrays: Sequence[Array]) -> Model:
-        """The model of an owner's share request, checked but not yet in the store; raises ProtocolError."""
-        number, name = text(fields.get("model"), "model"), text(fields.get("name"), "name")
+    def receive(self, fields: Fields) -> Receiving:
+        """A share that an owner begins to send, checked; raises ProtocolError."""
+        number = text(fields.get("model"), "model")
         if not MODEL_ID.fullmatch(number) or number in self._models:
             raise ProtocolError("A share needs a new model number of 32 hexadecimal digits.")
-        program = Program.from_message(fields.get("program"))
-        share = _read_share(self._role, program, fields.get("seeds"), arrays)
-        layers = sharing.layer_shares(program, share)
-        serving = Serving(name)
+        return Receiving(self._role, fields)
+
+    def model(self, received: Receiving) -> Model:
+        """The model of a share that has come, not yet in the store; raises ProtocolError when some of it has not."""
+        number, program, share = received.number, received.program, received.share()
+        serving = Serving(received.name)
         if self._state is not None:
             keep_serving = self._state.keep_serving
             serving.keep = lambda: keep_serving(number, serving.to_fields())
-        return Model(number, name, program, layers, sharing.digests(program, share), self._role, serving)
+        digests, layers = sharing.digests(program, share), sharing.lent(program, received.layers)
+        return Model(number, received.name, program, layers, digests, self._role, serving)
 
-    def keep(self, fields: Fields, arrays: Sequence[Array]) -> None:
+    def keep(self, received: Receiving) -> None:
         """Write an owner's share to the state directory, if there is one; raises WorkerError."""
         if self._state is not None:
-            kept = {name: fields[name] for name in ("model", "name", "program", "seeds")}
-            self._state.keep_share(fields["model"], Frame("share", kept, arrays))
+            self._state.keep_share(received.number, Frame("share", received.fields(), received.share().arrays))
 
     def restore(self) -> None:
         """Take up the models that were kept; they are used once the peers were found to hold matching parts."""
         for number, share, counters in self._state.load() if self._state is not None else ():
             try:
-                model = self.read(fields_of(share.meta), share.arrays)
+                received = self.receive(fields_of(share.meta))
+                received.take(share.arrays)
+                model = self.model(received)
                 if counters is not None:
                     model.serving.restore(counters)
             except ProtocolError as error:
@@ -176,17 +178,3 @@ class ModelStore:
 
 def _keep_nothing() -> None:
     return None
-
-
-def _read_share(role: Role, program: Program, seeds: object, arrays: Sequence[Array]) -> ModelShare:
-    own = seeds_of(seeds, 2 if role is Role.SERVER2 else 1, SEED_BYTES)
-    steps = program.linear_steps()
-    if len(arrays) != (0 if role is Role.SERVER2 else 2 * len(steps)):
-        raise ProtocolError(f"A share for {role.label} has the wrong number of arrays.")
-    masked, biases = {}, {}
-    for (number, step), kernel, bias in zip(steps, arrays[0::2], arrays[1::2], strict=False):
-        right = kernel.shape == step.kernel and bias.shape == step.kernel[-1:]
-        if not right or kernel.dtype != np.uint64 or bias.dtype != np.uint64:
-            raise ProtocolError(f"The share of layer '{step.layer}' does not have the shape that the program declares.")
-        masked[number], biases[number] = kernel, bias
-    return ModelShare(role, own, masked, biases)

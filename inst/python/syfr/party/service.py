@@ -148,6 +148,7 @@ class Worker:
     def _ended(self, endpoint: Endpoint, reason: Exception) -> None:
         self.links.lost(endpoint, reason)
         self._sessions.client_gone(endpoint)
+        self._shares.owner_gone(endpoint)
         self._tensors.gone(endpoint)
 
     def _request(self, endpoint: Endpoint, frame: Frame) -> None:
@@ -190,10 +191,15 @@ class Worker:
 
     # ---- owner ----
 
-    def share(self, _: Endpoint, fields: Fields, frame: Frame, done: Callable[..., None]) -> None:
-        """Take a share; answered once the peers hold matching parts."""
+    def share(self, owner: Endpoint, fields: Fields, frame: Frame, done: Callable[..., None]) -> None:
+        """Take a share; answered once the peers hold matching parts, or once this much is here if more is to come."""
         self._leaving.require()
-        self._shares.share(fields, frame, done)
+        self._shares.share(owner, fields, frame, done)
+
+    def part(self, owner: Endpoint, fields: Fields, frame: Frame, done: Callable[..., None]) -> None:
+        """Take more of a share."""
+        self._leaving.require()
+        self._shares.part(owner, fields, frame, done)
 
     def serve(self, _: Endpoint, fields: Fields, *__: object) -> dict[str, Any]:
         """Open so many requests and rows of each client, or any number; ``rows`` of a client may be used already."""
@@ -340,6 +346,7 @@ CALLS: dict[str, dict[str, Callable[..., dict[str, Any] | None]]] = {
     "owner": {
         "hello": Worker.hello,
         "share": Worker.share,
+        "part": Worker.part,
         "serve": Worker.serve,
         "pause": Worker.pause,
         "trace": Worker.trace,

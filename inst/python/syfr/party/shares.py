@@ -13,16 +13,21 @@ from dataclasses import dataclass
 
 from syfr.errors import ClosedError, ProtocolError, SyfrError, WorkerError
 from syfr.link import Frame
-from syfr.party.fields import Fields, text
+from syfr.party.endpoint import Endpoint
+from syfr.party.fields import Fields, text, whole
 from syfr.party.models import Model, ModelStore
 from syfr.party.peers import PeerLinks
 from syfr.party.reactor import Reactor, Timer
+from syfr.party.receiving import Receiving
 from syfr.protocol.roles import Role
 
 log = logging.getLogger("syfr.party")
 
 SHARE_SECONDS = 60.0
 MAX_WAITING = 64
+
+MAX_COMING = 4
+"""Shares that one connection has begun and not ended."""
 
 Done = Callable[[SyfrError | None], None]
 
@@ -44,15 +49,48 @@ class Shares:
         self._waiting: dict[str, Waiting] = {}
         self._digests: dict[str, dict[Role, object]] = {}
         self._young: set[str] = set()
+        self._coming: dict[str, tuple[Endpoint, Receiving]] = {}
 
-    def share(self, fields: Fields, frame: Frame, done: Done) -> None:
-        """Take an owner's share; ``done`` is called with None, or with the reason why it was not taken."""
+    def share(self, owner: Endpoint, fields: Fields, frame: Frame, done: Done) -> None:
+        """Take an owner's share, or the beginning of one.
+
+        ``done`` is called with None, or with the reason why it was not taken; after a beginning, once it is here.
+        """
         self._links.require()
-        model = self._store.read(fields, frame.arrays)
-        if model.number in self._waiting:
+        received = self._store.receive(fields)
+        if received.number in self._waiting or received.number in self._coming:
             raise ProtocolError("This model is being shared already. Share it under a number of its own.")
+        if sum(one is owner for one, _ in self._coming.values()) >= MAX_COMING:
+            raise ProtocolError("Too many models are being shared over one connection. Share one after the other.")
+        self._coming[received.number] = owner, received
+        self.part(owner, fields, frame, done)
+
+    def part(self, owner: Endpoint, fields: Fields, frame: Frame, done: Done) -> None:
+        """Take more of a share that the same connection has begun; see :meth:`share`."""
+        number = text(fields.get("model"), "model")
+        sender, received = self._coming.pop(number, (None, None))
+        if received is None or sender is not owner:
+            raise ProtocolError("No share of this model has been begun here. Share it again with all three workers.")
+        layers, more = fields.get("layers"), fields.get("more", False)
+        if type(more) is not bool:
+            raise ProtocolError("The field 'more' must say whether more of a share is to come.")
+        received.take(frame.arrays, None if layers is None else whole(layers, "layers"))
+        if more:
+            self._coming[number] = owner, received
+            done(None)
+        else:
+            self._take(received, done)
+
+    def owner_gone(self, owner: Endpoint) -> None:
+        """What a connection that is over has begun to share is not finished any more."""
+        for number in [number for number, (sender, _) in self._coming.items() if sender is owner]:
+            del self._coming[number]
+
+    def _take(self, received: Receiving, done: Done) -> None:
+        self._links.require()
+        model = self._store.model(received)
         try:
-            self._store.keep(fields, frame.arrays)
+            self._store.keep(received)
         except SyfrError as error:
             log.warning("could not keep its share of the model '%s': %s", model.name, error)
             self._tell_given_up(model.number, f"{self._role.label} could not keep its part")
@@ -124,6 +162,8 @@ class Shares:
 
     def withdraw(self, number: object) -> None:
         """Give up a share that its owner no longer wants."""
+        if isinstance(number, str):
+            self._coming.pop(number, None)
         waiting = self._waiting.get(number) if isinstance(number, str) else None
         if waiting is not None:
             self._fail(waiting, "its owner has withdrawn it")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Generator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,34 +64,43 @@ ModelShares = tuple[ModelShare, ModelShare, ModelShare]
 """For server0, server1 and the dealer."""
 
 
+@dataclass(frozen=True, repr=False)
+class SharedLayer:
+    """One linear step split by its owner: E for both servers, and of the bias a share for each."""
+
+    number: int
+    masked: Words
+    biases: tuple[Words, Words]
+
+
+def sharing_layers(
+    program: Program,
+    kernels: Mapping[int, NDArray[np.float64]],
+    biases: Mapping[int, NDArray[np.float64]],
+    seeds: tuple[bytes, bytes],
+) -> Iterator[SharedLayer]:
+    """Split a model's weights layer by layer; ``seeds`` are fresh, those of B0 and of B1."""
+    own = KeyStream(fresh_key())
+    for number, step in program.linear_steps():
+        masked = program.precision.encode(program.round_kernel(step, kernels[number]))
+        for seed in seeds:
+            masked += kernel_mask(seed, number, step)
+        bias = program.precision.encode(biases[number], scale=2)
+        first = own.elements("bias", bias.shape)
+        yield SharedLayer(number, masked, (first, bias - first))
+
+
 def share_weights(
     program: Program, kernels: Mapping[int, NDArray[np.float64]], biases: Mapping[int, NDArray[np.float64]]
 ) -> ModelShares:
     """Split a model's weights for the three servers, with fresh masks at every call."""
-    work = sharing_weights(program, kernels, biases)
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            shares: ModelShares = end.value
-            return shares
-
-
-def sharing_weights(
-    program: Program, kernels: Mapping[int, NDArray[np.float64]], biases: Mapping[int, NDArray[np.float64]]
-) -> Generator[None, None, ModelShares]:
-    """As :func:`share_weights`, with a pause after every layer, in which whoever waits can be interrupted."""
     seeds = fresh_key(), fresh_key()
-    own = KeyStream(fresh_key())
     masked: dict[int, Words] = {}
     bias_shares: tuple[dict[int, Words], dict[int, Words]] = {}, {}
-    for number, step in program.linear_steps():
-        secret = program.precision.encode(program.round_kernel(step, kernels[number]))
-        masked[number] = secret + kernel_mask(seeds[0], number, step) + kernel_mask(seeds[1], number, step)
-        bias = program.precision.encode(biases[number], scale=2)
-        bias_shares[0][number] = own.elements("bias", bias.shape)
-        bias_shares[1][number] = bias - bias_shares[0][number]
-        yield
+    for layer in sharing_layers(program, kernels, biases, seeds):
+        masked[layer.number] = layer.masked
+        for shares, share in zip(bias_shares, layer.biases, strict=True):
+            shares[layer.number] = share
     return (
         ModelShare(Role.SERVER0, seeds[:1], masked, bias_shares[0]),
         ModelShare(Role.SERVER1, seeds[1:], masked, bias_shares[1]),
@@ -104,17 +113,32 @@ def kernel_mask(seed: bytes, number: int, step: Linear) -> Words:
     return KeyStream(seed, number.to_bytes(8, "big")).elements("kernel", step.kernel)
 
 
+def layer_share(
+    role: Role,
+    seeds: Sequence[bytes],
+    number: int,
+    step: Linear,
+    masked: Words | None = None,
+    bias: Words | None = None,
+) -> LayerShare:
+    """What a server multiplies by in one linear step; ``seeds``, ``masked`` and ``bias`` are its own."""
+    factor = kernel_mask(seeds[0], number, step)
+    if role is Role.SERVER2:
+        factor += kernel_mask(seeds[1], number, step)
+        return LayerShare(factor)
+    # In its own place: the largest layers have hundreds of megabytes.
+    np.negative(factor, out=factor)
+    if role is Role.SERVER0 and masked is not None:
+        factor += masked
+    return LayerShare(factor, masked, bias)
+
+
 def layer_shares(program: Program, share: ModelShare) -> dict[int, LayerShare]:
     """What a server multiplies by, by linear step, from what the owner sent it."""
-    layers: dict[int, LayerShare] = {}
-    for number, step in program.linear_steps():
-        mask = kernel_mask(share.seeds[0], number, step)
-        if share.role is Role.SERVER2:
-            layers[number] = LayerShare(mask + kernel_mask(share.seeds[1], number, step))
-            continue
-        masked = share.masked[number]
-        factor = masked - mask if share.role is Role.SERVER0 else np.uint64(0) - mask
-        layers[number] = LayerShare(factor, masked, share.biases[number])
+    layers = {
+        number: layer_share(share.role, share.seeds, number, step, share.masked.get(number), share.biases.get(number))
+        for number, step in program.linear_steps()
+    }
     return lent(program, layers)
 
 
