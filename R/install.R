@@ -38,7 +38,7 @@ install_syfr <- function(method = c("auto", "virtualenv", "conda"), envname = "r
   call <- sys.call()
   say_installing(envname, keras)
   python <- tryCatch(
-    {
+    without_poetry({
       if (method == "virtualenv") make_virtualenv(envname, python_version, call)
       # pip reads the files itself: reticulate 1.28 takes the quotes out of a requirement, and with them its meaning.
       reticulate::py_install(
@@ -47,7 +47,7 @@ install_syfr <- function(method = c("auto", "virtualenv", "conda"), envname = "r
         pip_options = c(rbind("-r", shQuote(files))), ...
       )
       if (method == "conda") reticulate::conda_python(envname) else reticulate::virtualenv_python(envname)
-    },
+    }),
     syfr_error = stop,
     error = function(e) {
       stop_syfr("python", call = call, sprintf(

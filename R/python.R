@@ -30,7 +30,7 @@ load_bundle <- function() {
   modules <- suspendInterrupts(tryCatch(
     {
       # Reticulate looks for an environment that has the module imported first.
-      reticulate::import("msgpack")
+      without_poetry(reticulate::import("msgpack"))
       package <- reticulate::import_from_path("syfr", path = python_path())
       check_ours(package)
       names <- c(
@@ -51,6 +51,13 @@ load_bundle <- function() {
     error = function(e) stop_without_python(conditionMessage(e), the$started_before)
   ))
   the$modules <- modules
+}
+
+# Reticulate 1.28 takes a folder with a pyproject.toml, such as a clone of syfr, for a project of Poetry's.
+without_poetry <- function(code) {
+  withCallingHandlers(code, warning = function(w) {
+    if (grepl("appears to use Poetry", conditionMessage(w), fixed = TRUE)) invokeRestart("muffleWarning")
+  })
 }
 
 # PyPI has a package of another author by the name of ours.

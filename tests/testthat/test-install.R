@@ -77,3 +77,15 @@ test_that("a new environment is made, found by the next session, and runs worker
   expect_match(said, "Ready for clients and workers", all = FALSE)
   expect_match(said, "running: 3", all = FALSE)
 })
+
+test_that("an environment that cannot be made is an error, with what to do", {
+  skip_on_cran()
+  local_variables(WORKON_HOME = tempfile("environments"))
+  said <- capture_messages(error <- tryCatch(
+    suppressWarnings(install_syfr("virtualenv", "no-such-python", python_version = "1.5")),
+    error = identity
+  ))
+  expect_s3_class(error, "syfr_error_python")
+  expect_match(conditionMessage(error), "could not be installed .*Python 3.10 to 3.13 with venv is needed")
+  expect_match(said[1], "Installing")
+})

@@ -41,6 +41,14 @@ test_that("what is said when Python lacks something depends on how the session c
   expect_match(python_remedy(TRUE, TRUE), "^Python was started before syfr was loaded. Restart R and call library")
 })
 
+test_that("a pyproject.toml of others is no project of Poetry's, and other warnings are shown", {
+  expect_silent(without_poetry(warning("This project appears to use Poetry for Python dependency management.")))
+  expect_warning(expect_identical(without_poetry({
+    warning("something else")
+    7
+  }), 7), "something else")
+})
+
 test_that("the module is ours", {
   skip_without_python()
   local_deadline(300)
