@@ -163,6 +163,16 @@ def test_starting_twice_and_from_a_second_description_attaches(home: Path) -> No
     assert not any(map(exists, processes))
 
 
+def test_a_second_description_knows_and_stops_what_this_session_has_started(home: Path) -> None:
+    with running(described()) as cluster:
+        processes = pids(cluster)
+        again = described([int(address.rpartition(":")[2]) for address in cluster.addresses.values()])
+        assert all(report["ours"] for report in again.status())
+        assert all(item["stopped"] for item in again.stop())
+    assert not any(map(exists, processes))
+    assert not any(report["ours"] for report in again.status())
+
+
 def test_one_worker_that_has_died_is_started_again_by_the_next_call(home: Path) -> None:
     with running(described()) as cluster:
         before = pids(cluster)

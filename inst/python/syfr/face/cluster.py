@@ -16,7 +16,7 @@ from syfr.face.arguments import count_argument, path_argument, seconds_argument
 from syfr.face.managed import ManagedWorker, log_file, read_log
 from syfr.face.progress import nothing, show
 from syfr.face.remote import Arrays, Remote
-from syfr.face.starting import CONFIG, Start, explaining, run_directory, write_config
+from syfr.face.starting import CONFIG, Start, explaining, own_workers, run_directory, write_config
 from syfr.face.tasks import Emit, Steps, Task, together
 from syfr.hosts import complete_addresses, free_ports, is_local
 from syfr.trust.credentials import Credentials, create_credentials, ensure_credentials
@@ -257,7 +257,7 @@ class TFECluster:
 
     def _report(self, role: str, bundle: Bundle, deadline: float) -> Steps[dict[str, Any]]:
         address = self.addresses[role]
-        known = {"worker": role, "address": address, "ours": role in self._managed}
+        known = {"worker": role, "address": address, "ours": role in self._own()}
         remote = Remote(role, address, bundle)
         try:
             yield from remote.connecting(deadline)
@@ -284,6 +284,10 @@ class TFECluster:
             for line in read_log(log_file(run, role), count)
         ]
 
+    def _own(self) -> dict[str, ManagedWorker]:
+        """The workers that this session has started, by this description or another one."""
+        return {**own_workers(self.addresses), **self._managed}
+
     # ---- stopping ----
 
     def stop(self) -> list[dict[str, Any]]:
@@ -299,7 +303,7 @@ class TFECluster:
 
     def stop_steps(self, emit: Emit) -> Steps[list[dict[str, Any]]]:
         """The work of :meth:`stopping`."""
-        managed = dict(self._managed)
+        managed = self._own()
         yield from together([worker.stopping() for worker in managed.values()])
         self._close_remotes()
         self._managed = {}

@@ -47,6 +47,12 @@ _own: weakref.WeakValueDictionary[str, ManagedWorker] = weakref.WeakValueDiction
 """The workers that this session has started, by address: another description of their cluster holds them too."""
 
 
+def own_workers(addresses: Mapping[str, str]) -> dict[str, ManagedWorker]:
+    """Those of these workers, by role, that this session has started and that still run."""
+    known = {role: _own.get(address) for role, address in addresses.items()}
+    return {role: worker for role, worker in known.items() if worker is not None and worker.running}
+
+
 @dataclass
 class Start:
     """One call of start().
@@ -113,9 +119,7 @@ class Start:
                 if not isinstance(error, ClosedError) or time.monotonic() >= ending:
                     raise self._taken(role) from error
             yield from pause(DIAL_AGAIN, ending)
-        worker = _own.get(address)
-        if worker is not None and worker.running:
-            self.workers[role] = worker
+        self.workers.update(own_workers({role: address}))
         return remote
 
     def _taken(self, role: str) -> PortInUseError:
