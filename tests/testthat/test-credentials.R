@@ -93,4 +93,18 @@ test_that("a client asks with its own folder, until it is revoked", {
   suppressMessages(sy_credentials_revoke(dir, "ann"))
   expect_error(ask("ann"), "revoked", class = "syfr_error_credentials")
   expect_identical(dim(ask("ben")), c(1L, 10L))
+
+  # A client who calls itself an owner.
+  impostor <- tempfile("impostor")
+  dir.create(impostor)
+  file.copy(file.path(dir, "ben"), impostor, recursive = TRUE)
+  file.rename(file.path(impostor, "ben"), file.path(impostor, "owner"))
+  false <- sy_cluster(workers[1], workers[2], workers[3], credentials = impostor)
+  expect_error(sy_models(false), "ben", class = "syfr_error_refused")
+
+  client <- sy_client(credentials = file.path(dir, "ben"))
+  client_connect_to_model(client, c(1, 28, 28, 1), c(1, 10), cluster)
+  expect_error(client_query_model(client, sample_digits()$x[1:200, , , ], timeout = 1e-6), class = "syfr_error_deadline")
+  suppressMessages(sy_stop(cluster))
+  expect_error(ask("ben"), class = "syfr_error_unreachable")
 })

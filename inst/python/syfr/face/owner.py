@@ -178,11 +178,9 @@ class SharedModel:
 
 
 def _prepared(states: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Rows of queries to come that every worker has prepared, of those that are to be."""
-    return {
-        "rows": min((int(state["prepared"]) for state in states), default=0),
-        "of": max((int(state["ahead"]) for state in states), default=0),
-    }
+    """Rows of queries to come that every worker has prepared, of those that are to be; more than these are not told."""
+    of = max((int(state["ahead"]) for state in states), default=0)
+    return {"rows": min([of, *(int(state["prepared"]) for state in states)]), "of": of}
 
 
 class Used:
