@@ -238,4 +238,71 @@ CURVES = [
 ]
 CURVES = [Case(**{**vars(case), "approximate": True}) for case in CURVES]
 
-CASES = [*LINEAR, *POOLING, *PLACES, *MERGING, *TOKENS, *RECURRENT, *BENDING, *CURVES]
+STEPS = (6, 4)
+
+ATTENTION = [
+    _case("Softmax", "inside", lambda k: k.Softmax(), (7,), (2, 33), largest=30.0, inside=True),
+    _case("Softmax", "axis", lambda k: k.Softmax(axis=1), STEPS, largest=30.0),
+    _case("Dot", "axes", lambda k: k.Dot(axes=1), STEPS, (7,), tensors=2, largest=8.0),
+    _case("Dot", "normalize", lambda k: k.Dot(axes=-1, normalize=True), (7,), STEPS, tensors=2, largest=8.0),
+    _case("Attention", "", lambda k: k.Attention(), STEPS, tensors=2, largest=4.0),
+    _case("Attention", "use_scale", lambda k: k.Attention(use_scale=True), STEPS, tensors=3, largest=4.0),
+    _case("Attention", "use_causal_mask", lambda k: _causal(k.Attention()), STEPS, tensors=2, largest=4.0),
+    _case("MultiHeadAttention", "num_heads, key_dim", lambda k: _itself(k, num_heads=2, key_dim=3), STEPS, largest=2.0),
+    _case(
+        "MultiHeadAttention",
+        "value_dim, output_shape",
+        lambda k: _itself(k, num_heads=2, key_dim=3, value_dim=5, output_shape=7),
+        STEPS,
+        largest=2.0,
+    ),
+    _case(
+        "MultiHeadAttention",
+        "use_causal_mask",
+        lambda k: _causal(_itself(k, num_heads=2, key_dim=3)),
+        STEPS,
+        largest=2.0,
+    ),
+    _case(
+        "MultiHeadAttention",
+        "use_bias=False, to another",
+        lambda k: lambda x: k.MultiHeadAttention(2, 3, use_bias=False)(x[0], x[1]),
+        STEPS,
+        tensors=2,
+        largest=2.0,
+    ),
+]
+
+
+def _itself(layers: Any, **arguments: Any) -> KerasObject:
+    """Attention of a value to itself."""
+    return lambda x, **options: layers.MultiHeadAttention(**arguments)(x, x, **options)
+
+
+def _causal(layer: KerasObject) -> KerasObject:
+    """Attention to what was before."""
+    return lambda x: layer(x, use_causal_mask=True)
+
+
+NORMALIZING = [
+    _case("LayerNormalization", "", lambda k: k.LayerNormalization(), (5, 16), (7,), (3, 128), largest=8.0),
+    _case("LayerNormalization", "axis", lambda k: k.LayerNormalization(axis=[1, 2]), (4, 8), STEPS, largest=8.0),
+    _case(
+        "LayerNormalization",
+        "center, scale, epsilon",
+        lambda k: k.LayerNormalization(center=False, scale=False, epsilon=1e-5),
+        (5, 16),
+        largest=8.0,
+    ),
+    _case(
+        "GroupNormalization", "groups", lambda k: k.GroupNormalization(2), (8, 4, 4), IMAGE, (12, 12, 4), largest=8.0
+    ),
+    _case("GroupNormalization", "axis=1", lambda k: k.GroupNormalization(2, axis=1), (4, 8, 4), (4, 6, 5), largest=8.0),
+    _case("RMSNormalization", "(Keras 3)", lambda k: k.RMSNormalization(), (5, 16), largest=8.0, generations=KERAS3),
+    _case("UnitNormalization", "axis", lambda k: k.UnitNormalization(), (5, 16), largest=8.0),
+]
+
+# The mean of a row may be off by two units, which counts up to 32 times where nothing differs from the mean.
+NORMALIZING = [Case(**{**vars(case), "approximate": True}) for case in NORMALIZING]
+
+CASES = [*LINEAR, *POOLING, *PLACES, *MERGING, *TOKENS, *RECURRENT, *BENDING, *CURVES, *ATTENTION, *NORMALIZING]

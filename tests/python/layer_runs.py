@@ -37,7 +37,7 @@ class Measured:
 def measure(imported: Imported, model: KerasObject, batches: Sequence[NDArray[np.float32]]) -> Measured:
     """Ask three parties in memory, and Keras."""
     program = imported.program
-    check_ranges(program, imported.weights)
+    check_ranges(program, imported.weights, imported.known)
     kernels = {number: weights.kernel for number, weights in imported.weights.items()}
     cluster = MemoryCluster(program, kernels, {number: weights.bias for number, weights in imported.weights.items()})
     dealt = cluster.prepare(len(batches[0]))

@@ -77,7 +77,7 @@ def value(step: Step, read: Sequence[Floats], weights: Weights | None, units: fl
         total = sum(factor * other for factor, other in zip(step.factors, read, strict=True))
         found = (total + step.constant / units) / 2.0**step.scale_bits
     elif isinstance(step, Product):
-        found = np.matmul(*read) if step.matrices else read[0] * read[1]
+        found = (np.matmul(*read) if step.matrices else read[0] * read[1]) / 2.0**step.scale_bits
     elif isinstance(step, Signs):
         found = signs(step, read[0], units)
     elif isinstance(step, Ranks):

@@ -197,9 +197,9 @@ def ranks(size: int) -> Ranks:
     return Ranks("ranks", 0, (size,))
 
 
-def product(matrices: bool = False) -> Product:
+def product(matrices: bool = False, scale_bits: int = 0) -> Product:
     """Of two numbers a row, or of two matrices of one number."""
-    return Product("product", 0, 0, (1, 1) if matrices else (1,), "truncate", matrices)
+    return Product("product", 0, 0, (1, 1) if matrices else (1,), "truncate", matrices, scale_bits)
 
 
 def combine(factors: tuple[int, int], constant: int = 0, scale_bits: int = 1) -> Combine:

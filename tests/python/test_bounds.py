@@ -202,7 +202,9 @@ KINDS: dict[str, tuple[tuple[Step, ...], tuple[float, float]]] = {
     "falling line": ((Signs("x", 1, (2,), (5 * ONE,), (1,), -(1 << 4), ONE << 4, 4),), (-2.0, 3.0)),
     "jump": ((Signs("x", 1, (2,), (ONE,), (5 * ONE,), bits=True),), (0.0, 5.0)),
     "line and jump": ((Signs("x", 1, (2,), (ONE,), (-4 * ONE,), 1, bits=True),), (-3.0, 1.0)),
-    "product": ((Product("x", 1, 1, (2,), "truncate"),), (-6.0, 9.0)),
+    "square": ((Product("x", 1, 1, (2,), "truncate"),), (0.0, 9.0)),
+    "product": ((Combine("x", (1,), (2,), (-1,)), Product("x", 1, 2, (2,), "truncate")), (-9.0, 6.0)),
+    "product over 4": ((Product("x", 1, 1, (2,), "truncate", scale_bits=2),), (0.0, 2.25)),
     "matrix product": (
         (Reshape("x", 1, (2,), (1, 2)), Reshape("x", 1, (2,), (2, 1)), Product("x", 2, 3, (1, 1), "truncate", True)),
         (-18.0, 18.0),

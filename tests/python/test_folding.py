@@ -34,7 +34,7 @@ def lower_chain(operations: Sequence[Unary], shape: Shape) -> tuple[Program, dic
     """A chain as a Program."""
     graph = Graph(shape)
     graph.answers = [Answer(graph.chain(operations, 0))]
-    steps, weights = lower(graph, Precision())
+    steps, weights, _ = lower(graph, Precision())
     return Program(shape, tuple(steps)), weights
 
 

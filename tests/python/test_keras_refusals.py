@@ -70,7 +70,11 @@ REFUSED: dict[str, tuple[Shape, Callable[[ModuleType], KerasObject], str]] = {
         lambda k: k.layers.Dense(2, activation=k.layers.Dense(2), name="it"),
         r"'it' \(Dense\) uses activation=Dense.*Add it as a layer of its own",
     ),
-    "softmax axis": ((4, 6), lambda k: k.layers.Softmax(axis=1, name="it"), r"'it' \(Softmax\) uses axis=1"),
+    "axis of the batch": (
+        (4, 6),
+        lambda k: k.layers.Softmax(axis=0, name="it"),
+        r"'it' \(Softmax\) uses axis=0, the batch's\. Use another axis",
+    ),
     "interpolation": (
         IMAGE,
         lambda k: k.layers.UpSampling2D(2, interpolation="bilinear", name="it"),
@@ -95,13 +99,6 @@ def test_a_custom_layer_is_refused(keras: ModuleType) -> None:
 
     with pytest.raises(UnsupportedLayerError, match=r"'mine' \(Doubled\) is a custom layer.*Dense"):
         import_model(sequential(keras, (4,), Doubled(3, name="mine")))
-
-
-def test_a_softmax_inside_is_refused(keras: ModuleType) -> None:
-    layers = keras.layers
-    stack = [layers.Dense(3, activation="softmax", name="inner"), layers.Dense(2, name="outer")]
-    with pytest.raises(UnsupportedLayerError, match=r"'inner' \(Dense\) applies softmax inside .*very end of a model"):
-        import_model(sequential(keras, (4,), *stack))
 
 
 def test_an_operation_that_is_not_known_is_refused(keras: ModuleType) -> None:

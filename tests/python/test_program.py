@@ -17,7 +17,7 @@ from hypothesis import strategies as some
 from syfr.errors import ProtocolError, ShapeError
 from syfr.program import MAX_STEPS, Program
 from syfr.ring.fixedpoint import Precision
-from syfr.steps import MAX_ELEMENTS, Combine, Geometry, Linear, Reshape, Signs
+from syfr.steps import MAX_ELEMENTS, Combine, Geometry, Linear, Product, Reshape, Signs
 
 PROGRAMS = {name: model.program for name, model in small_models().items()}
 PROGRAMS["with everything"] = replace(
@@ -324,3 +324,13 @@ def test_no_more_bits_are_taken_off_than_a_ring_element_has(bits: int) -> None:
         changed[place] = replace(changed[place], scale_bits=bits)  # type: ignore[type-var]
         with pytest.raises(ProtocolError, match=f"takes {bits} bits off"):
             Program((3,), tuple(changed)).check()
+
+
+@pytest.mark.parametrize(("bits", "taken"), [(5, 19), (48, None), (-1, None)])
+def test_a_product_takes_no_more_bits_off_than_a_ring_element_has(bits: int, taken: int | None) -> None:
+    square = Product("square", 0, 0, (3,), "truncate", scale_bits=4)
+    output = Combine("output", (1,), (3,), (1,), then="output")
+    Program((3,), (square, output)).check()
+    message = "declares a scale" if taken is None else f"'square' takes {taken} bits off"
+    with pytest.raises(ProtocolError, match=message):
+        Program((3,), (replace(square, scale_bits=bits), output)).check()

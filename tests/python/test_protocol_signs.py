@@ -204,7 +204,7 @@ def check_truncated(
     draws = random_draws(draws_of(precision, step, WORD, WORD, WORD), z.shape[0], seed)
     draws |= {name: draws[name] % np.uint64(1 << precision.truncated_bits) for name in ("R0", "R1")}
     found = opened(run(precision, step, [value.astype(np.uint64) for value in read], draws), draws)
-    bits = step.scale_bits if isinstance(step, Combine) else precision.fraction_bits
+    bits = step.scale_bits + (precision.fraction_bits if isinstance(step, Product) else 0)
     z = z.reshape(found.shape)
     floor = z >> bits
     assert ((found == floor) | (found == floor + (z != floor << bits))).all()
@@ -244,6 +244,9 @@ def test_products_and_sums_at_full_size_with_the_largest_values(precision: Preci
     ]
     x[: len(edge)], y[: len(edge)] = np.array(edge).T
     check_truncated(precision, product(), [x[:, None], y[:, None]], x * y, 5)
+    spare = product(scale_bits=precision.spare_bits)
+    larger = y << precision.spare_bits
+    check_truncated(precision, spare, [x[:, None], larger[:, None]], x * larger, 9)
     most = (1 << (precision.truncated_bits - 2)) - 1
     x[:3], y[:3] = (most, -most, 0), (0, 0, most)
     x, y = np.clip(x, -most, most), np.clip(y, -most, most)

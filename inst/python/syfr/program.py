@@ -24,6 +24,7 @@ from syfr.steps import (
     MAX_ELEMENTS,
     Combine,
     Linear,
+    Product,
     Ranks,
     Reshape,
     Shape,
@@ -264,10 +265,10 @@ class Program:
 
     def _check_scale(self, step: Step) -> None:
         """What is truncated must fit a ring element on the wire, as a product does."""
-        if isinstance(step, (Combine, Signs)) and step.scale_bits:
-            bits = self.precision.taking_off(step.scale_bits).value_bits
-            if bits + 2 > 8 * WIRE_BYTES:
-                raise ProtocolError(f"Layer '{step.layer}' takes {step.scale_bits} bits off, more than the format has.")
+        if isinstance(step, (Combine, Signs, Product)) and step.scale_bits:
+            taken = step.scale_bits + (self.precision.fraction_bits if isinstance(step, Product) else 0)
+            if self.precision.taking_off(taken).value_bits + 2 > 8 * WIRE_BYTES:
+                raise ProtocolError(f"Layer '{step.layer}' takes {taken} bits off, more than the format has.")
 
     def _check_parts(self) -> None:
         for head in (self.head, *(part.head for part in self.outputs)):

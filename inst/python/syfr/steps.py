@@ -174,11 +174,13 @@ _NO_SCALE = "declares a scale that does not go with what follows"
 
 @dataclass(frozen=True)
 class Product:
-    """The product of two secret values, element by element or as matrices, and what follows it.
+    """The product of two secret values, element by element or as matrices, over 2^scale_bits; and what follows it.
 
     Attributes:
         left, right: the values. As matrices (..., rows, inner) and (..., inner, columns).
         matrices: whether it is a matrix product.
+        scale_bits: bits that are taken off besides the f of every product: values that are held so many times larger
+            keep as many bits more behind the point.
     """
 
     layer: str
@@ -187,6 +189,7 @@ class Product:
     output_shape: Shape
     then: str
     matrices: bool = False
+    scale_bits: int = 0
 
     @property
     def sources(self) -> tuple[int, ...]:
@@ -197,6 +200,7 @@ class Product:
         """Raise ProtocolError unless the shapes fit together."""
         _check_after(self.layer, self.then, AFTER)
         check_shapes(self.layer, self.output_shape)
+        _require(self.layer, 0 <= self.scale_bits < 48, _NO_SCALE)
         left, right = shapes
         if self.matrices:
             fits = len(left) >= 2 and left[:-2] == right[:-2] and left[-1] == right[-2]

@@ -60,7 +60,7 @@ def imported(
         classes=_classes(classes),
     )
     data = None if calibrate is None else array_argument(calibrate, found.program, "calibrate")
-    return replace(found, program=checked(found.program, found.weights, data, unproven))
+    return replace(found, program=checked(found.program, found.weights, data, unproven, found.known))
 
 
 def _precision(value: object) -> int:

@@ -22,7 +22,6 @@ OUTPUTS = ("model", "logits", "label", "top_k")
 def choose_answers(graph: Graph, output: str, k: int, precision: Precision) -> None:
     """Change a graph whose answers are a model's outputs into one that answers as the owner wants."""
     graph.answers = [_headed(graph, answer) for answer in graph.answers]
-    _refuse_inner(graph)
     if output == "logits":
         graph.answers = [Answer(answer.value, answer.name) for answer in graph.answers]
     elif output in ("label", "top_k"):
@@ -35,21 +34,11 @@ def _headed(graph: Graph, answer: Answer) -> Answer:
     """The head of an answer apart from the value that the workers compute."""
     node = graph.nodes.get(answer.value)
     operation = None if node is None else node.operation
-    if node is not None and isinstance(operation, Softmax):
-        return Answer(node.sources[0], answer.name, operation.kind)
+    if node is not None and isinstance(operation, Softmax) and operation.counts is None:
+        return Answer(node.sources[0], answer.name, "softmax")
     if node is not None and isinstance(operation, Curved) and operation.name == "sigmoid":
         return Answer(node.sources[0], answer.name, "sigmoid")
     return answer
-
-
-def _refuse_inner(graph: Graph) -> None:
-    for value in graph.order():
-        operation = graph.nodes[value].operation
-        if isinstance(operation, Softmax):
-            raise UnsupportedLayerError(
-                f"Layer {operation.owner} applies {operation.kind} inside the model. "
-                f"{operation.kind.capitalize()} is supported as the very end of a model; use sigmoid or relu inside."
-            )
 
 
 def _labelled(graph: Graph, answer: Answer, shape: Shape, count: int, precision: Precision) -> Answer:

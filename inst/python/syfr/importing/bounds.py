@@ -15,6 +15,7 @@ from itertools import permutations
 import numpy as np
 
 from syfr.errors import RangeCheckError
+from syfr.importing.elements import Known
 from syfr.importing.evaluation import apply, lines, moved
 from syfr.importing.operations import Floats, Weights
 from syfr.importing.tokens import TokenPlaces
@@ -24,6 +25,9 @@ from syfr.steps import Combine, Linear, Product, Ranks, Signs, Step, Weigh, foll
 
 MARGIN = 1e-9
 """Relative room for the rounding of float64 in the check itself."""
+
+AVERAGED = 0.02
+"""By how much the shares of an average may miss 1 together."""
 
 Interval = tuple[Floats, Floats]
 """The smallest and the largest value of every element, for one row, batch axis kept."""
@@ -57,8 +61,13 @@ class Bound:
         return self.magnitude * (1 + MARGIN) < self.largest
 
 
-def check_ranges(program: Program, weights: Mapping[int, Weights]) -> list[Bound]:
-    """The bounds of every step that has any, in order; raises RangeCheckError at the first that does not fit."""
+def check_ranges(
+    program: Program, weights: Mapping[int, Weights], known: Mapping[int, Known] | None = None
+) -> list[Bound]:
+    """The bounds of every step that has any, in order; raises RangeCheckError at the first that does not fit.
+
+    ``known`` says by step number what intervals cannot tell: that powers over their sum are at most 1.
+    """
     bounds: list[Bound] = []
     values: list[Interval] = [_input(program)]
     tokens = TokenPlaces(program)
@@ -68,8 +77,10 @@ def check_ranges(program: Program, weights: Mapping[int, Weights]) -> list[Bound
         if isinstance(step, Linear) and tokens.spread(step.source):
             interval = _added(step, [_rows(program, number, step, weights), *sources[1:]])
         else:
-            known = _extreme(program, number, values) or _between(program, number, values)
-            interval = known or _given(program, number, weights, sources)
+            extreme = _extreme(program, number, values) or _between(program, number, values)
+            interval = extreme or _given(program, number, weights, sources)
+        if known and number in known:
+            interval = _narrowed(interval, known[number], sources)
         for bound in limits(program, number, sources, interval):
             if not bound.fits:
                 raise RangeCheckError(_message(bound, program))
@@ -141,7 +152,8 @@ def _given(
         scale = 2.0**step.scale_bits
         return (total[0] + step.constant / unit) / scale, (total[1] + step.constant / unit) / scale
     if isinstance(step, Product):
-        return _matrices(sources) if step.matrices else _product(sources)
+        low, high = _matrices(sources) if step.matrices else _product(sources, step.left == step.right)
+        return low / 2.0**step.scale_bits, high / 2.0**step.scale_bits
     if isinstance(step, Signs):
         return _lines(step, unit, low, high)
     if isinstance(step, Ranks):
@@ -223,10 +235,22 @@ def _weighted(factors: Sequence[int], sources: Sequence[Interval]) -> tuple[Floa
     return low, high
 
 
-def _product(sources: Sequence[Interval]) -> Interval:
+def _product(sources: Sequence[Interval], square: bool) -> Interval:
     left, right = sources
     corners = [one * other for one in left for other in right]
-    return np.minimum.reduce(corners), np.maximum.reduce(corners)
+    low, high = np.minimum.reduce(corners), np.maximum.reduce(corners)
+    return (np.maximum(low, 0.0), high) if square else (low, high)
+
+
+def _narrowed(interval: Interval, known: Known, sources: Sequence[Interval]) -> Interval:
+    """What intervals tell, and what is known besides."""
+    low, high = interval
+    if known.average:
+        (least, most) = (each for each in sources[1])
+        room = 1.0 + np.sign(least) * -AVERAGED, 1.0 + np.sign(most) * AVERAGED
+        low = np.maximum(low, (least * room[0]).min(axis=-2, keepdims=True))
+        high = np.minimum(high, (most * room[1]).max(axis=-2, keepdims=True))
+    return np.clip(low, known.low, known.high), np.clip(high, known.low, known.high)
 
 
 def _matrices(sources: Sequence[Interval]) -> Interval:

@@ -5,6 +5,7 @@ Keras's objects are read here and in the modules of the layers; Keras itself is 
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -149,6 +150,26 @@ def same_padding(size: int, span: int, stride: int) -> tuple[int, int]:
     """Keras's "same": as many outputs as strides begin, the odd zero after."""
     total = max((-(-size // stride) - 1) * stride + span - size, 0)
     return total // 2, total - total // 2
+
+
+def row_axes(call: Call, axis: Any) -> tuple[int, ...]:
+    """An axis of a layer's or several, which count from the batch's, as axes of a row in order."""
+    rank = len(call.input_shape)
+    axes = sorted({int(each) % (rank + 1) - 1 for each in (axis if isinstance(axis, (list, tuple)) else [axis])})
+    if not axes or axes[0] < 0:
+        refuse(call.layer, f"uses axis={axis}, the batch's", "Use another axis.")
+    return tuple(axes)
+
+
+def axes_last(call: Call, axis: Any) -> tuple[list[Operation], list[Operation]]:
+    """What makes some axes the last one, all in one, and what undoes it; they count from the batch's."""
+    shape, axes = call.input_shape, row_axes(call, axis)
+    if axes == (len(shape) - 1,):
+        return [], []
+    order = Order(call.name, (*(each for each in range(len(shape)) if each not in axes), *axes))
+    moved = order.output_shape(shape)
+    flat = (*moved[: len(moved) - len(axes)], math.prod(moved[len(moved) - len(axes) :]))
+    return [order, NewShape(call.name, flat)], [NewShape(call.name, moved), order.inverse]
 
 
 def scaled(call: Call, factor: Floats, offset: Floats, *, biased: bool = True) -> list[Operation]:

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from syfr.steps import Shape
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of the result of an operation beyond what the ranges of its inputs tell.
+
+    Attributes:
+        low, high: no element is smaller or larger.
+        average: of a matrix product: the rows of the left matrix are shares of one, so that the result is in the
+            range of the right one.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    average: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,14 +87,32 @@ class Curved:
 
 @dataclass(frozen=True)
 class Softmax:
-    """A softmax over the last axis: only as the last operation of all, which the client computes.
+    """A softmax over the last axis; as the last operation of all the client may compute it exactly.
 
-    ``kind`` is the head's, ``owner`` the layer with its class for messages.
+    ``counts`` says which places count, row after row, where some do not: those get 0, and others do not see them.
     """
 
     layer: str
-    kind: str
-    owner: str
+    counts: tuple[bool, ...] | None = None
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """The shape of its input."""
+        return shape
+
+
+@dataclass(frozen=True)
+class Normalized:
+    """Each row along the last axis over the root of its mean square, or of its sum of squares, and ``epsilon``.
+
+    Attributes:
+        centred: whether its mean is taken off before.
+        mean: whether the root is of the mean square; or of the sum, so that every row has length 1.
+    """
+
+    layer: str
+    epsilon: float
+    centred: bool = True
+    mean: bool = True
 
     def output_shape(self, shape: Shape) -> Shape:
         """The shape of its input."""
@@ -105,10 +139,13 @@ class Sum:
 
 @dataclass(frozen=True)
 class Times:
-    """The product of two values of one shape."""
+    """The product of two values of one shape, or of the matrices in their last two axes, over 2^scale_bits."""
 
     layer: str
+    matrices: bool = False
+    scale_bits: int = 0
+    known: Known | None = None
 
     def output_shape(self, shape: Shape, *others: Shape) -> Shape:
-        """The shape of its inputs."""
-        return shape
+        """The shape of its inputs, or rows of the left by columns of the right."""
+        return (*shape[:-1], others[-1][-1]) if self.matrices else shape

@@ -67,7 +67,7 @@ def before(program: Program, step: Step, weights: Weights | None, sources: list[
         total = sum(factor * value for factor, value in zip(step.factors, sources, strict=True))
         return np.asarray((total + step.constant / unit) / 2.0**step.scale_bits)
     if isinstance(step, Product):
-        return np.asarray(first @ sources[1] if step.matrices else first * sources[1])
+        return np.asarray(first @ sources[1] if step.matrices else first * sources[1]) / 2.0**step.scale_bits
     if isinstance(step, Signs):
         return lines(step, unit, first)
     return moved(step, sources)

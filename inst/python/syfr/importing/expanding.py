@@ -2,7 +2,7 @@
 
 A batch normalisation that no linear layer took in becomes one that scales each channel. Means of windows and zero
 padding need no weights at all: windows are added up by moving elements, which costs nothing, and divided once. A
-maximum is b + relu(a - b), along one axis and then the other.
+maximum is b + relu(a - b), along one axis and then the other. What a softmax becomes is in normalizing.py.
 """
 
 from __future__ import annotations
@@ -12,23 +12,25 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from syfr.importing.elements import Relu, Sum
+from syfr.importing.elements import Normalized, Relu, Softmax, Sum
 from syfr.importing.graph import Exact, Graph, Operation
+from syfr.importing.normalizing import normalized, softmax
 from syfr.importing.operations import Affine, Scale, diagonal, is_mean, only_pads
 from syfr.importing.places import MaxPool, NewShape, Order, Places
+from syfr.ring.fixedpoint import Precision
 from syfr.steps import MAX_SOURCES, Geometry, Shape, Weigh
 
 MATRIX_CHANNELS = 64
 """Up to so many channels are scaled by a diagonal matrix where they are no image's."""
 
 
-def expand(graph: Graph) -> bool:
+def expand(graph: Graph, precision: Precision) -> bool:
     """Replace what no step computes; whether there was anything."""
     found = False
     shapes = graph.shapes()
     for value in graph.order():
         node = graph.nodes[value]
-        new = _expanded(graph, node.operation, node.sources[0], shapes[node.sources[0]])
+        new = _expanded(graph, node.operation, node.sources[0], shapes[node.sources[0]], precision)
         if new is not None:
             graph.replace_value(value, new)
             shapes[new] = shapes[value]
@@ -36,7 +38,11 @@ def expand(graph: Graph) -> bool:
     return found
 
 
-def _expanded(graph: Graph, operation: Operation, source: int, shape: Shape) -> int | None:
+def _expanded(graph: Graph, operation: Operation, source: int, shape: Shape, precision: Precision) -> int | None:
+    if isinstance(operation, Softmax):
+        return softmax(graph, operation, source, shape, precision)
+    if isinstance(operation, Normalized):
+        return normalized(graph, operation, source, shape, precision)
     if isinstance(operation, MaxPool):
         return maxima(graph, operation, source, shape)
     if isinstance(operation, Scale):

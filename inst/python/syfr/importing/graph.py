@@ -10,20 +10,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from syfr.importing.elements import Bend, Curved, Jump, Relu, Softmax, Sum, Times
+from syfr.importing.elements import Bend, Curved, Jump, Known, Normalized, Relu, Softmax, Sum, Times
 from syfr.importing.operations import Affine, Lookup, Scale
 from syfr.importing.places import Join, MaxPool, NewShape, Order, Places
 from syfr.steps import Ranks, Shape, Signs, Weigh
 
-Unary: TypeAlias = Affine | Scale | Relu | Bend | Jump | Curved | Softmax | NewShape | Order | Places | MaxPool
+Unary: TypeAlias = (
+    Affine | Scale | Relu | Bend | Jump | Curved | Softmax | Normalized | NewShape | Order | Places | MaxPool
+)
 """Operations on one value; those on several are Sum, Times and Join, and Lookup is on an input alone."""
 
 
 @dataclass(frozen=True)
 class Exact:
-    """A step that answers.py puts together itself, of its own output shape; source 0 stands for its source."""
+    """A step that is put together already, of its own output shape; source 0 stands for its source."""
 
     step: Ranks | Signs | Weigh
+    known: Known | None = None
 
     @property
     def layer(self) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from syfr.errors import InputTypeError, ValueRangeError
 from syfr.importing.answers import OUTPUTS, choose_answers
 from syfr.importing.calls import KerasObject
+from syfr.importing.elements import Known
 from syfr.importing.graph import Answer, Graph
 from syfr.importing.keras_graph import Reader, ends, is_model, names_of, row_of
 from syfr.importing.lowering import lower
@@ -31,10 +32,14 @@ DIGITS = 10
 
 @dataclass(frozen=True, eq=False)
 class Imported:
-    """A model ready to be shared: what everybody may know of it, and its secret weights by step number."""
+    """A model ready to be shared: what everybody may know of it, and its secret weights by step number.
+
+    ``known`` is for the range check: what the ranges of a step's inputs do not tell, by step number.
+    """
 
     program: Program
     weights: dict[int, Weights] = field(repr=False)
+    known: dict[int, Known] = field(default_factory=dict, repr=False)
 
 
 def import_model(
@@ -75,7 +80,7 @@ def import_model(
     choose_answers(graph, output, k, number_format)
     labels = output in ("label", "top_k")
     empty = Program(graph.input_shape, (), number_format, (low, high))
-    steps, weights = lower(graph, number_format, empty.input_scale)
+    steps, weights, known = lower(graph, number_format, empty.input_scale)
     answers = graph.answers
     shapes = [step.output_shape for step in steps if is_output(step)]
     several = len(answers) > 1 or bool(answers[0].name or answers[0].shape)
@@ -93,7 +98,7 @@ def import_model(
         classes=tuple(classes),
     )
     program.check()
-    return Imported(program, weights)
+    return Imported(program, weights, known)
 
 
 def _check_classes(graph: Graph, classes: Sequence[str]) -> None:

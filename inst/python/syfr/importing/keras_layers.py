@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from syfr.importing import layers_linear, layers_merge, layers_pooling, layers_recurrent, layers_shapes, layers_tokens
+from syfr.importing import (
+    layers_attention,
+    layers_linear,
+    layers_merge,
+    layers_normalization,
+    layers_pooling,
+    layers_recurrent,
+    layers_shapes,
+    layers_tokens,
+)
 from syfr.importing.calls import Call, KerasObject, keras_class, refuse
 from syfr.importing.layers_activations import LAYERS as ACTIVATIONS
 from syfr.importing.layers_operators import OPERATORS, operator_name
@@ -75,6 +84,13 @@ HANDLERS: dict[str, Handler] = {
     "Bidirectional": layers_recurrent.bidirectional,
     "BatchNormalization": layers_linear.batch_normalization,
     "SyncBatchNormalization": layers_linear.batch_normalization,
+    "LayerNormalization": layers_normalization.layer_normalization,
+    "RMSNormalization": layers_normalization.rms_normalization,
+    "GroupNormalization": layers_normalization.group_normalization,
+    "UnitNormalization": layers_normalization.unit_normalization,
+    "Dot": layers_attention.dot,
+    "Attention": layers_attention.attention,
+    "MultiHeadAttention": layers_attention.multi_head_attention,
     "Rescaling": layers_linear.rescaling,
     "Normalization": layers_linear.normalization,
     "Flatten": layers_shapes.flatten,
@@ -137,10 +153,9 @@ _CLASSIFIER = "Use TimeDistributed convolutions and an LSTM, or convolutions ove
 
 _HINTS: dict[str, str] = {
     **dict.fromkeys(("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), _CLASSIFIER),
-    **dict.fromkeys(("LayerNormalization", "GroupNormalization", "UnitNormalization"), "Use BatchNormalization."),
     **dict.fromkeys(("Conv3D", "AveragePooling3D", "MaxPooling3D"), "Use the layer for two dimensions."),
     "Lambda": "Write it with Keras's own layers, for example Rescaling, Reshape or Activation.",
-    "Dot": "Use Multiply, or a Dense layer.",
+    **dict.fromkeys(("AdditiveAttention", "GroupQueryAttention"), "Use Attention or MultiHeadAttention."),
     "Resizing": "Resize the images before they are sent.",
     "CenterCrop": "Crop the images before they are sent, or use Cropping2D.",
     "Masking": "Leave the masked steps out before the input is sent.",

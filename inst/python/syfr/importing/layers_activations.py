@@ -1,16 +1,17 @@
 """Activations: as an argument of a layer, by the name of Keras's function, and as layers of their own.
 
-What is linear between a few knots is computed exactly. Smooth functions are approximated by curves.py; a softmax only
-ends a model, and a sigmoid that ends one is as exact as the softmax: the client computes both.
+What is linear between a few knots is computed exactly. Smooth functions are approximated by curves.py; a softmax
+or a sigmoid that ends a model is exact: the client computes it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from syfr.importing.calls import ROOTS, Call, KerasObject, is_keras3, refuse, scaled, weight
+from syfr.importing.calls import ROOTS, Call, KerasObject, axes_last, is_keras3, refuse, scaled, weight
 from syfr.importing.elements import Bend, Curved, Jump, Relu, Softmax, Sum
 
 Activation = Callable[[Call], int]
@@ -73,8 +74,7 @@ def _curve(name: str, **parameters: float) -> Activation:
 
 
 def _softmax(call: Call) -> int:
-    owner = f"'{call.name}' ({type(call.layer).__name__})"
-    return call.apply(Softmax(call.name, "softmax", owner))
+    return call.apply(Softmax(call.name))
 
 
 def _hard_sigmoid(call: Call) -> int:
@@ -168,12 +168,16 @@ def elu_layer(call: Call) -> int:
 
 
 def softmax_layer(call: Call) -> int:
-    """Softmax, over the last axis."""
-    axis, rank = call.layer.axis, len(call.input_shape)
-    axes = [int(number) for number in (axis if isinstance(axis, (list, tuple)) else [axis])]
-    if [number % (rank + 1) for number in axes] != [rank]:
-        refuse(call.layer, f"uses axis={axis}", "Use axis=-1, the last.")
-    return _softmax(call)
+    """Softmax, over any axes but the batch's."""
+    if call.options.get("mask") is not None or len(call.arguments) > 1:
+        refuse(call.layer, "is called with a mask", "Call it without one.")
+    return softmax_over(call, call.layer.axis)
+
+
+def softmax_over(call: Call, axis: Any) -> int:
+    """A softmax over an axis or several, which count from the batch's."""
+    before, after = axes_last(call, axis)
+    return call.apply(*before, Softmax(call.name), *after)
 
 
 LAYERS: dict[str, Activation] = {

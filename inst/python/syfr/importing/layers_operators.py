@@ -14,7 +14,7 @@ import numpy as np
 from syfr.importing import layers_merge
 from syfr.importing.calls import Call, KerasObject, Symbol, refuse, scaled
 from syfr.importing.elements import Bend, Curved
-from syfr.importing.layers_activations import named
+from syfr.importing.layers_activations import named, softmax_over
 from syfr.importing.operations import Floats, Scale
 from syfr.importing.places import Join, NewShape
 
@@ -159,10 +159,7 @@ def _gelu(call: Call) -> int:
 
 
 def _softmax(call: Call) -> int:
-    axis = int(_option(call, "axis", default=-1))
-    if axis % (len(call.input_shape) + 1) != len(call.input_shape):
-        refuse(call.layer, f"uses axis={axis}", "Use axis=-1, the last.")
-    return named(call, "softmax")
+    return softmax_over(call, int(_option(call, "axis", default=-1)))
 
 
 def _function(name: str) -> Operator:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from syfr.errors import ValueRangeError
-from syfr.importing.elements import Bend, Curved, Jump, Relu, Sum, Times
+from syfr.importing.elements import Bend, Curved, Jump, Known, Relu, Sum, Times
 from syfr.importing.expanding import expand
 from syfr.importing.folding import MAX_KERNEL, chain_of, fold, fold_chain
 from syfr.importing.graph import Exact, Graph, Operation
@@ -35,16 +35,18 @@ LONG_RUN = 4096
 """A run of more places is named by where it begins, not place by place."""
 
 
-def lower(graph: Graph, precision: Precision, input_scale: float = 1.0) -> tuple[list[Step], dict[int, Weights]]:
-    """Fold a graph and turn it into steps, the last of them outputs, with the weights by step number."""
+def lower(
+    graph: Graph, precision: Precision, input_scale: float = 1.0
+) -> tuple[list[Step], dict[int, Weights], dict[int, Known]]:
+    """Fold a graph and turn it into steps, the last of them outputs; by step number the weights, and what is known."""
     fold(graph)
-    while expand(graph):
+    while expand(graph, precision):
         fold(graph)
     _end_in_matrices(graph)
     _leave_shapes(graph)
     lowering = _Lowering(graph, precision, input_scale)
     lowering.run()
-    return lowering.steps, lowering.weights
+    return lowering.steps, lowering.weights, lowering.known
 
 
 def _end_in_matrices(graph: Graph) -> None:
@@ -100,6 +102,7 @@ class _Lowering:
         self.graph, self.precision, self.input_scale = graph, precision, input_scale
         self.steps: list[Step] = []
         self.weights: dict[int, Weights] = {}
+        self.known: dict[int, Known] = {}
         self.order, self.shapes = graph.order(), graph.shapes()
         self.readers: dict[int, list[int]] = {value: [] for value in (0, *self.order)}
         for value in self.order:
@@ -187,7 +190,9 @@ class _Lowering:
             else:
                 self._give(answer.value)
 
-    def _emit(self, step: Step) -> int:
+    def _emit(self, step: Step, known: Known | None = None) -> int:
+        if known is not None:
+            self.known[len(self.steps)] = known
         self.steps.append(step)
         return len(self.steps)
 
@@ -201,7 +206,8 @@ class _Lowering:
         sources = self.graph.nodes[group.first].sources
         if isinstance(first, Times):
             left, right = (self._plain(source) for source in sources)
-            return _Value(self._emit(Product(layer, left, right, shape, group.then)), False)
+            step = Product(layer, left, right, shape, group.then, first.matrices, first.scale_bits)
+            return _Value(self._emit(step, first.known), False)
         if not isinstance(first, Sum):
             raise TypeError("a group begins with a linear layer, a sum or a product")
         keeps = first.constant == 0.0 and group.then != "output" and (first.whole or not self.coarse)
@@ -255,7 +261,7 @@ class _Lowering:
         if isinstance(operation, Exact):
             weighs = operation.step
             read = self.values[source]
-            return _Value(self._emit(replace(weighs, source=read.number)), read.scaled)
+            return _Value(self._emit(replace(weighs, source=read.number), operation.known), read.scaled)
         read = self.values[source]
         return _Value(self._emit(_moving(operation, read.number, self.shapes[source], shape)), read.scaled)
 

@@ -53,10 +53,10 @@ def import_module(module: Any, input_shape: Shape, input_range: tuple[float, flo
     _Reader(graph, dict(traced.named_modules())).read(traced.graph.nodes)
     precision = Precision()
     empty = Program(input_shape, (), precision, input_range)
-    steps, weights = lower(graph, precision, empty.input_scale)
+    steps, weights, known = lower(graph, precision, empty.input_scale)
     program = Program(input_shape, tuple(steps), precision, input_range)
     program.check()
-    return Imported(program, weights)
+    return Imported(program, weights, known)
 
 
 class _Reader:

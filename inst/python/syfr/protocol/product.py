@@ -56,7 +56,7 @@ class ProductOperation(Followed[Product]):
     """A product and what follows it."""
 
     def __init__(self, program: Program, step: Product, number: int, padded: bool) -> None:
-        super().__init__(program, step, number, padded, program.precision.fraction_bits)
+        super().__init__(program, step, number, padded, program.precision.fraction_bits + step.scale_bits)
 
     def cost(self) -> Cost:
         """c1, and what follows."""

@@ -65,6 +65,11 @@ class Precision:
         """A real number before truncation must stay below this in magnitude."""
         return (2.0 ** (self.value_bits - 1) - 2.0**self.fraction_bits) / 4.0**self.fraction_bits
 
+    @property
+    def spare_bits(self) -> int:
+        """Bits that a product may take off besides f, for its ring elements to fit the wire still."""
+        return max(0, 8 * WIRE_BYTES - 2 - self.value_bits)
+
     def taking_off(self, bits: int) -> Precision:
         """The format for truncating a value with f + ``bits`` fraction bits to f: as many more above the point."""
         return replace(self, fraction_bits=bits, value_bits=self.truncated_bits + bits)

@@ -59,7 +59,7 @@ class PrivateModel:
         form = data.shape[1:], data.range
         if form not in self._shared:
             made, number = self._make(*form), secrets.token_hex(16)
-            check_ranges(made.program, made.weights)
+            check_ranges(made.program, made.weights, made.known)
             kernels = {step: weights.kernel for step, weights in made.weights.items()}
             biases = {step: weights.bias for step, weights in made.weights.items()}
             parts, deadline = share_weights(made.program, kernels, biases), time.monotonic() + SHARE_SECONDS
