@@ -28,7 +28,7 @@ package_files := $(shell find DESCRIPTION NAMESPACE R man inst vignettes -not -p
 .NOTPARALLEL:
 .PHONY: help setup setup-run setup-test setup-slow setup-dev setup-bench install demo test test-r test-python \
   test-slow test-slow-r test-slow-python layer-table check coverage lint lint-python lint-types lint-r lint-shell docs \
-  test-fresh bench bench-peers faults clean
+  test-fresh bench bench-large bench-peers faults clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -90,6 +90,9 @@ test-fresh: ## demo and test on a fresh Debian in a chroot; needs root (SUITE=bo
 
 bench: setup-bench ## measure latency, throughput, bytes, memory and growth (some minutes; BENCH="--quick" is shorter)
 	@PYTHONPATH=inst/python $(python) -m bench.run $(BENCH)
+
+bench-large: setup-bench ## measure networks of real size: time, bytes and memory by step (some minutes)
+	@PYTHONPATH=inst/python $(python) -m bench.large $(BENCH)
 
 bench-peers: setup-bench ## measure SecretFlow SPU on the same models, where it installs
 	@PYTHONPATH=inst/python $(python) -m bench.peers $(BENCH)

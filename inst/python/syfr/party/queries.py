@@ -32,6 +32,9 @@ from syfr.ring.packing import unpack_elements
 log = logging.getLogger("syfr.party")
 
 QUERY_SECONDS = 60.0
+LONGEST_SECONDS = 600.0
+"""A query ends after so long if its client does not say how long it waits; and after so long, whatever it says."""
+
 PATIENCE = 0.9
 """A query ends after this part of the time that its client waits, so that the client hears why."""
 
@@ -89,7 +92,7 @@ class Queries:
         again = place.start < session.accepted_until
         try:
             masked = self._read_input(session, place, arrays)
-            query = self._accept(session, place, min(QUERY_SECONDS, PATIENCE * patience))
+            query = self._accept(session, place, _limit(patience))
         except SyfrError as error:
             if not again:
                 self._early.pop((place.session, place.start), None)
@@ -102,7 +105,7 @@ class Queries:
     def compute(self, session: Session, place: Place, masked: Words, patience: float) -> None:
         """The one row of a computation, which is here already."""
         try:
-            query = self._accept(session, place, min(QUERY_SECONDS, PATIENCE * patience))
+            query = self._accept(session, place, _limit(patience))
         except SyfrError as error:
             self._tell(session, place, error, self._role.peers)
             return
@@ -233,7 +236,7 @@ class Queries:
     def _accept_dealer(self, session: Session, place: Place) -> Query | None:
         session.accepted_until = place.start  # rows of a query that both servers refused are never used
         try:
-            return self._accept(session, place, QUERY_SECONDS)
+            return self._accept(session, place, LONGEST_SECONDS)  # the others, who know, tell when it ends
         except SyfrError as error:
             self._tell(session, place, error, self._role.peers)
             return None
@@ -342,3 +345,8 @@ class Queries:
             self._links.send(peer, kind, fields)
         except ClosedError:
             return  # a lost link ends all sessions by itself
+
+
+def _limit(patience: float) -> float:
+    """Seconds that a query may take whose client waits so long."""
+    return QUERY_SECONDS if math.isinf(patience) else min(LONGEST_SECONDS, PATIENCE * patience)
