@@ -76,9 +76,8 @@ def _panel(
     for number in sorted(total, key=lambda one: -total[one]):
         if len(named) < NAMED and total[number] and all(abs(number - other) >= apart for other in named):
             named.append(number)
-            axes.annotate(
-                steps[number][0].split(" + ")[0], (number, total[number]), xytext=(2, 3), textcoords="offset points", fontsize=7
-            )
+            first, at = steps[number][0].split(" + ")[0], (number, total[number])
+            axes.annotate(first, at, xytext=(2, 3), textcoords="offset points", fontsize=7)
     axes.set_ylabel(title, fontsize=8)
     axes.set_title(f"{sum(total.values()):,.0f} in all", fontsize=8, loc="right", color="0.35")
     axes.spines[["top", "right"]].set_visible(False)
