@@ -51,20 +51,16 @@ def _replace(words: Pairs, rejected: Places, spare: Pairs, largest: int) -> int:
     return filled
 
 
-@compiled("void(uint16[::1], uint32, uint32, uint8[::1])")
-def _split(words: Pairs, bound: int, start: int, out: Bytes) -> None:
+@compiled("void(uint16[::1], uint32, uint32, uint8[::1], uint8[::1])")
+def _split(words: Pairs, bound: int, start: int, first: Bytes, second: Bytes) -> None:
     # floor(w / b) = (w * (floor(2^32 / b) + 1)) >> 32 for w < 2^16, b <= 2^8 (Granlund and Montgomery, PLDI 1994).
     magic = np.uint64((np.uint64(1) << np.uint64(32)) // np.uint64(bound) + np.uint64(1))
-    pairs = out.size - words.size
-    for i in range(pairs):
+    for i in range(second.size):
         word = np.uint32(words[i])
         high = np.uint32((np.uint64(word) * magic) >> np.uint64(32))
         rest = np.uint32((np.uint64(high) * magic) >> np.uint64(32))
-        out[i] = np.uint8(word - high * bound + start)
-        out[words.size + i] = np.uint8(high - rest * bound + start)
-    for i in range(pairs, words.size):
-        word = np.uint32(words[i])
-        out[i] = np.uint8(word - np.uint32((np.uint64(word) * magic) >> np.uint64(32)) * bound + start)
+        first[i] = np.uint8(word - high * bound + start)
+        second[i] = np.uint8(high - rest * bound + start)
 
 
 def largest_accepted(bound: int) -> int:
@@ -88,4 +84,6 @@ def split_pairs(words: Pairs, bound: int, start: int, out: Bytes) -> None:
 
     ``out`` has two places a word, or one less: then the last word gives its first alone.
     """
-    _split(words, bound, start, out)
+    _split(words, bound, start, out[: words.size], out[words.size :])
+    if out.size < 2 * words.size:
+        out[words.size - 1] = int(words[-1]) % bound + start
