@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from syfr.errors import BusyError
-from syfr.party import load
+from syfr.party import load, queries
 from syfr.party.load import Load
 from syfr.protocol.roles import Role
 
 
-def filled(clients: int, queries: int, rows: int = 1) -> Load:
+def filled(clients: int, each: int, rows: int = 1) -> Load:
     """So many clients with so many queries each."""
     made = Load(Role.SERVER0)
     for client in range(clients):
-        for _ in range(queries):
+        for _ in range(each):
             made.require_room(f"client{client}", rows)
             made.begin(f"client{client}", rows)
     return made
@@ -42,3 +44,8 @@ def test_a_client_with_too_much_under_way_leaves_room_for_others(
         full.end("client0", rows)
     full.require_room("client0", 10)
     assert full.total == 0
+
+
+@pytest.mark.parametrize(("patience", "limit"), [(math.inf, 60.0), (10.0, 9.0), (400.0, 360.0), (1e6, 600.0)])
+def test_a_query_may_take_nine_tenths_of_the_time_that_its_client_waits(patience: float, limit: float) -> None:
+    assert queries._limit(patience) == pytest.approx(limit)

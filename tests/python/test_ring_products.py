@@ -10,6 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as some
 from numpy.typing import NDArray
+from syfr.ring import products
 from syfr.ring.fixedpoint import Words
 from syfr.ring.products import convolve_onto, matmul_onto
 from syfr.steps import Geometry
@@ -42,6 +43,13 @@ def test_matrix_products_act_on_the_last_axis() -> None:
     out = np.zeros((2, 3, 5, 6), np.uint64)
     matmul_onto(left, right, out)
     assert np.array_equal(out, modulo(left.astype(object) @ right.astype(object)))
+
+
+@pytest.mark.parametrize("inner", [products.BLOCK_WORDS // 11 + extra for extra in (-1, 0, 1, 6)])
+def test_a_right_side_of_several_blocks(inner: int) -> None:
+    left, right, onto = words(1, 5, inner), words(2, inner, 11), words(3, 5, 11)
+    expected = modulo(left.astype(object) @ right.astype(object) + onto.astype(object))
+    assert np.array_equal(matmul_onto(left, right, onto), expected)
 
 
 def convolved(x: Words, kernel: Words, place: Geometry, size: tuple[int, int]) -> Words:
@@ -99,6 +107,16 @@ def test_convolutions(
     out = onto.copy()
     assert convolve_onto(x, factors, strides, padding, dilation, groups, out) is out
     assert np.array_equal(out, expected)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_windows_are_gathered_in_pieces(groups: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "WINDOW_WORDS", 1)
+    place = Geometry((1, 1), ((1, 1), (1, 1)), (1, 1), groups)
+    x, factors = words(1, 2, 5, 7, 2 * groups), words(2, 3, 3, 2, 3 * groups)
+    out = np.zeros((2, 5, 7, 3 * groups), np.uint64)
+    convolve_onto(x, factors, place.strides, place.padding, place.dilation, groups, out)
+    assert np.array_equal(out, convolved(x, factors, place, (5, 7)))
 
 
 def test_arrays_of_another_type_or_layout_are_refused() -> None:
