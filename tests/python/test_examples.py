@@ -67,6 +67,29 @@ def test_train_serve_and_client(scripts: Path, tmp_path: Path, child_env: dict[s
     assert "Served 3 of 3 requests.\n" in said
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(WAIT)
+def test_a_text_classifier(scripts: Path, tmp_path: Path, child_env: dict[str, str]) -> None:
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "R_USER_DATA_DIR": str(tmp_path / "home")}
+    done = subprocess.run(
+        [sys.executable, "text.py"],
+        cwd=scripts,
+        env={**child_env, **quiet},
+        capture_output=True,
+        text=True,
+        timeout=WAIT,
+    )
+    assert done.returncode == 0, done.stderr
+    said = [line.rsplit(" (", 1)[0].split("  ", 1) for line in done.stdout.splitlines() if line.endswith(")")]
+    assert [(text, kind.strip()) for text, kind in said] == [
+        ("the film was good", "praises"),
+        ("the film was not good", "complains"),
+        ("a trip felt never really awful today", "praises"),
+        ("the meal seemed very stale again", "complains"),
+    ]
+    assert "Served 4 of 4 requests." in done.stdout
+
+
 def run_client(scripts: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """The client, once more when it came a moment before the owner had opened serving."""
     for _ in range(5):

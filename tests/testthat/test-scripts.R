@@ -59,6 +59,21 @@ test_that("the words of the published workflow work from R", {
   expect_ends_well(client)
 })
 
+test_that("text.R classifies private text", {
+  skip_without_keras()
+  skip_if_not(identical(Sys.getenv("SYFR_SLOW_TESTS"), "true"), "Slow: set SYFR_SLOW_TESTS=true")
+  local_deadline(300)
+  session <- r_session(example_script("text.R"))
+  said <- read_until(session, "stale again: complains", seconds = 250)
+  expect_ends_well(session)
+  expect_identical(sub(" \\(.*", "", grep(": (praises|complains)", said, value = TRUE)), c(
+    "the film was good: praises",
+    "the film was not good: complains",
+    "a trip felt never really awful today: praises",
+    "the meal seemed very stale again: complains"
+  ))
+})
+
 test_that("create_model.R trains a model that serve.R and client.R use", {
   skip_without_keras()
   skip_if_not(identical(Sys.getenv("SYFR_SLOW_TESTS"), "true"), "Slow: set SYFR_SLOW_TESTS=true")
