@@ -67,7 +67,7 @@ def measure(figures: Figures, network: Network, queries: int) -> None:
 def _ranges(figures: Figures, name: str, found: Imported, data: dict[str, Images]) -> None:
     """How much of the room that the number format has is used; fails where less than the headroom is left."""
     for which, x in data.items():
-        bounds = calibrated(found.program, found.weights, x)
+        bounds = calibrated(found.program, found.weights, x, found.known)
         used = max(bound.magnitude / HEADROOM / bound.largest for bound in bounds)
         figures.add(f"large/{name}/room used/{which}", "", used)
 

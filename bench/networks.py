@@ -1,7 +1,7 @@
 """Networks of real size, and what they are shown: `make bench-large` measures each of NETWORKS.
 
 Weights are random; statistics of normalisation are those of photographs, so that numbers have the size that they have
-in trained networks. The photographs are the two that scikit-learn ships.
+in trained networks. The photographs are the two that scikit-learn ships. A transformer reads texts of random words.
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.transformer import texts, transformer
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-Images = NDArray[np.float32]
+Images = NDArray[Any]
+"""Of numbers, or of tokens."""
 
 SIZE = 224
 SEED = 3
@@ -87,4 +90,21 @@ def application(name: str, precision: int) -> Network:
     return Network(name, build, lambda: photographs("china.jpg"), lambda: photographs("flower.jpg"), options)
 
 
-NETWORKS = [application("MobileNetV2", 17), application("ResNet50", 16), application("VGG16", 16)]
+def text_classifier() -> Network:
+    """The transformer of transformer.py."""
+
+    def build(_: Any) -> Any:
+        import keras
+
+        return transformer(keras)
+
+    options = {"allow_unproven": True, "digits": None}
+    return Network("Transformer", build, lambda: texts(CROPS), lambda: texts(CROPS, seed=SEED), options)
+
+
+NETWORKS = [
+    application("MobileNetV2", 17),
+    application("ResNet50", 16),
+    application("VGG16", 16),
+    text_classifier(),
+]

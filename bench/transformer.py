@@ -37,7 +37,7 @@ def transformer(
         found = k.Dense(width, name=f"narrow_{number}")(found)
         x = k.LayerNormalization(name=f"normal_{number}_b")(k.Add()([x, found]))
     x = k.GlobalAveragePooling1D(name="pooled")(x)
-    return keras.Model(read, k.Dense(kinds, activation="softmax", name="kind")(x))
+    return keras.Model(read, k.Dense(kinds, activation="softmax", name="kind")(x), name="Transformer")
 
 
 def _words_and_places(keras: ModuleType, vocabulary: int, tokens: int, width: int) -> Any:
@@ -55,6 +55,6 @@ def _words_and_places(keras: ModuleType, vocabulary: int, tokens: int, width: in
     return WordsAndPlaces()
 
 
-def texts(rows: int, tokens: int = TOKENS, vocabulary: int = VOCABULARY) -> NDArray[np.int64]:
+def texts(rows: int, tokens: int = TOKENS, vocabulary: int = VOCABULARY, seed: int = 7) -> NDArray[np.int64]:
     """Rows of random tokens."""
-    return np.random.default_rng(7).integers(0, vocabulary, (rows, tokens))
+    return np.random.default_rng(seed).integers(0, vocabulary, (rows, tokens))

@@ -73,7 +73,10 @@ sy_serve(shared, num_requests = 4, block = FALSE)
 client <- client_connect_to_model(sy_client(), c(1, length_of_text), c(1, length(kinds)), cluster)
 
 for (text in c(
-  "the film was good", "the film was not good", "a trip felt never really awful today", "the meal seemed very stale again"
+  "the film was good",
+  "the film was not good",
+  "a trip felt never really awful today",
+  "the meal seemed very stale again"
 )) {
   probabilities <- client_query_model(client, matrix(tokens(strsplit(text, " ")[[1]]), nrow = 1))
   cat(text, ": ", kinds[which.max(probabilities)], " (", format(max(probabilities), digits = 3), ")\n", sep = "")
