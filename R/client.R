@@ -189,7 +189,7 @@ format.syfr_client <- function(x, ...) {
   if (!is_alive(x$python)) return("<client, not connected>")
   info <- x$python$model_info
   known <- bundle("syfr.face.describe")$facts(x$python$program)
-  facts <- model_facts(known, unlist(info$input_shape)[1])
+  facts <- c(model_facts(known, unlist(info$input_shape)[1]), workers = toString(unlist(x$python$addresses)))
   c(sprintf("<client, connected to model '%s'>", info$name), aligned(facts))
 }
 

@@ -123,7 +123,10 @@ summary.syfr_client <- function(object, ...) {
   own <- call_python(call, object$python$bundle)
   new_summary(
     sprintf("client, connected to model '%s'", info$name),
-    c(model_facts(known, unlist(info$input_shape)[1]), `TLS identity` = describe_identity(own)),
+    c(
+      model_facts(known, unlist(info$input_shape)[1]),
+      workers = toString(unlist(object$python$addresses)), `TLS identity` = describe_identity(own)
+    ),
     name = info$name, layers = layer_table(describe$layers(object$python$program))
   )
 }

@@ -33,6 +33,9 @@ test_that("summaries tell how workers, model and client are", {
   told <- summary(client)
   expect_identical(told$layers, said$layers)
   expect_output(print(told), "TLS identity +client of cluster")
+  addresses <- toString(test_cluster()$hosts)
+  expect_output(print(told), paste("workers +", addresses))
+  expect_output(print(client), paste("workers +", addresses))
   expect_output(print(client), "shapes +1 x 28 x 28 x 1 -> 1 x 10")
 
   sy_serve(test_model(), block = FALSE)

@@ -87,7 +87,12 @@ class Client:
 
     def __repr__(self) -> str:
         state = "not connected" if self._model is None else f"connected to {self._model}"
-        return f"Client({', '.join(self._cluster.addresses.values())}; {state})"
+        return f"Client({', '.join(self.addresses.values())}; {state})"
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """The workers' addresses by role."""
+        return self._cluster.addresses
 
     @property
     def connected(self) -> bool:
