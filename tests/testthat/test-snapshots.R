@@ -5,6 +5,9 @@
 snapshots_of <- "4.2"
 
 expect_same_picture <- function(name, draw, height = 4) {
+  file <- paste0(name, ".txt")
+  # Else testthat would delete a snapshot that it has no use for.
+  announce_snapshot_file(name = file)
   skip_if_not(startsWith(paste0(R.version$major, ".", R.version$minor), snapshots_of), "Snapshots of another R")
   page <- tempfile(fileext = ".pdf")
   pdf(page, width = 7, height = height, compress = FALSE)
@@ -15,7 +18,7 @@ expect_same_picture <- function(name, draw, height = 4) {
   ends <- c(match("stream", lines), match("endstream", lines))
   commands <- tempfile(fileext = ".txt")
   writeLines(lines[seq(ends[1] + 1, ends[2] - 1)], commands)
-  expect_snapshot_file(commands, paste0(name, ".txt"), compare = compare_file_text)
+  expect_snapshot_file(commands, file, compare = compare_file_text)
 }
 
 test_that("a cluster looks as it did", {
