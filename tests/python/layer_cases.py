@@ -186,7 +186,7 @@ TOKENS = [
 ]
 
 TIMES = (8, 3)
-EIGHT_TIMES = 0.02
+EIGHT_TIMES = 0.01
 """What a recurrent layer may be off by after eight times, at each of which two or three functions are approximated."""
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from syfr.errors import ValueRangeError
-from syfr.importing.curves import PROMISED, Curve, curve, evaluate
+from syfr.importing.curves import FINE, PROMISED, Curve, curve, evaluate
 from syfr.importing.polyline import Tube, corners
 from syfr.program import Program
-from syfr.steps import Combine, Signs
+from syfr.steps import MAX_KNOTS, Combine, Signs
 
 Floats = NDArray[np.float64]
 Parameters = dict[str, float]
@@ -166,6 +166,15 @@ def test_other_number_formats_have_curves_too(name: str, bits: int) -> None:
     assert evaluate(found, np.array([-100.0, 100.0]), bits) == pytest.approx(function(np.array([-100.0, 100.0])))
 
 
+@pytest.mark.parametrize(("name", "bound"), [("sigmoid", FINE), ("tanh", FINE), ("softsign", 2 * FINE)])
+def test_finer_curves_are_closer_as_far_as_a_step_takes_the_knots(name: str, bound: float) -> None:
+    usual, fine = curve(name), curve(name, promised=FINE)
+    function = next(case[2] for case in CASES if case[0] == name and not case[1])
+    x = places(fine)
+    assert np.abs(evaluate(fine, x) - function(x)).max() + UNIT <= fine.error < bound < PROMISED
+    assert len(usual.knots) < len(fine.knots) <= MAX_KNOTS
+
+
 def test_the_same_curve_comes_out_again() -> None:
     found = curve("silu")
     curve.cache_clear()
@@ -183,8 +192,9 @@ def test_the_same_curve_comes_out_again() -> None:
     ],
 )
 def test_what_cannot_be_approximated_is_refused(name: str, parameters: Parameters, said: str) -> None:
-    with pytest.raises(ValueRangeError, match=said):
-        curve(name, **parameters)
+    for promised in (PROMISED, FINE):
+        with pytest.raises(ValueRangeError, match=said):
+            curve(name, promised=promised, **parameters)
 
 
 def test_a_polyline_has_the_fewest_corners() -> None:

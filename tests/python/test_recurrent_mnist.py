@@ -44,11 +44,14 @@ def test_digits_are_read_row_by_row_as_in_the_clear(which: str, root: Path) -> N
     answers = [cluster.query(images[start : start + PART]).values for start in range(0, ASKED, PART)]
     private, plain = np.concatenate(answers), np.asarray(model(images[:ASKED]))
     rights = [float((logits.argmax(1) == labels[:ASKED]).mean()) for logits in (plain, private)]
-    error, top = np.abs(plain - private).max(), np.sort(plain, axis=1)
-    clear = top[:, -1] - top[:, -2] > 2 * error
-    print(f"{which}: {rights[0]:.3f} right in the clear, {rights[1]:.3f} on shares; logits off by {error:.3g} at most")
+    errors, top = np.abs(plain - private), np.sort(plain, axis=1)
+    clear = top[:, -1] - top[:, -2] > 2 * errors.max()
+    print(
+        f"{which}: {rights[0]:.3f} right in the clear, {rights[1]:.3f} on shares; "
+        f"logits off by {errors.mean():.2g}, {errors.max():.2g} at most"
+    )
     assert rights[0] > 0.75
     assert abs(rights[0] - rights[1]) <= 0.015
-    assert error < 0.2
-    assert clear.mean() > 0.9
+    assert errors.mean() < 0.05
+    assert clear.mean() > 0.8
     assert (plain.argmax(1) == private.argmax(1))[clear].all()

@@ -23,8 +23,11 @@ from syfr.steps import MAX_KNOTS
 PROMISED = 0.005
 """Errors are smaller, with the number format's usual 14 fraction bits."""
 
-TOLERANCE = 0.0047
-"""How far a curve may go from its function before its numbers are rounded, in the first attempt."""
+FINE = 0.00125
+"""What is promised of curves whose errors build up over time."""
+
+ROOM = 0.94
+"""How far a curve may go from its function before its numbers are rounded, in the first attempt: so much of that."""
 
 LARGEST = 8_192.0
 """Values that workers compute on are smaller in magnitude."""
@@ -80,11 +83,12 @@ class _Function:
 
 
 @lru_cache(maxsize=256)
-def curve(name: str, *, fraction_bits: int = 14, **parameters: float) -> Curve:
+def curve(name: str, *, fraction_bits: int = 14, promised: float = PROMISED, **parameters: float) -> Curve:
     """The curve of an activation function, by its Keras name.
 
     Args:
         fraction_bits: f of the number format.
+        promised: errors are to be smaller, or below twice that, and so on, where a step takes no such many knots.
         parameters: of relu: max_value, negative_slope; leaky_relu: negative_slope; elu, celu: alpha; softplus: beta;
             gelu: approximate; exponential: high, the largest x that it is meant for.
 
@@ -96,7 +100,12 @@ def curve(name: str, *, fraction_bits: int = 14, **parameters: float) -> Curve:
         known = ", ".join(sorted(_FUNCTIONS))
         problem = f"There is no approximation of '{name}' with {parameters}" if parameters else f"'{name}' is not known"
         raise ValueRangeError(f"{problem}; known functions are {known}.") from error
-    return _close(function, fraction_bits)
+    try:
+        return _close(function, fraction_bits, promised)
+    except ValueRangeError:
+        if promised >= PROMISED:
+            raise
+    return curve(name, fraction_bits=fraction_bits, promised=2 * promised, **parameters)
 
 
 def evaluate(found: Curve, x: Floats, fraction_bits: int = 14) -> Floats:
@@ -112,14 +121,14 @@ def evaluate(found: Curve, x: Floats, fraction_bits: int = 14) -> Floats:
 # ---- from real corners to whole numbers ----
 
 
-def _close(function: _Function, f: int) -> Curve:
+def _close(function: _Function, f: int, promised: float) -> Curve:
     """A curve that keeps what is promised, if the number format has the digits for it, or else comes near."""
-    found, tolerance = None, TOLERANCE
+    found, tolerance = None, ROOM * promised
     while found is None:
         found = _in_units(function, f, tolerance)
         tolerance *= 1.25
-    tolerance = TOLERANCE
-    while found.error >= PROMISED and tolerance > 0.75 * TOLERANCE:
+    tolerance = ROOM * promised
+    while found.error >= promised and tolerance > 0.75 * ROOM * promised:
         tolerance *= 0.95
         better = _in_units(function, f, tolerance)
         found = min(found, better or found, key=lambda curve: curve.error)

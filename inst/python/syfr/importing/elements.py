@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from syfr.importing.curves import PROMISED
 from syfr.steps import Shape
 
 
@@ -74,11 +75,15 @@ class Jump:
 
 @dataclass(frozen=True)
 class Curved:
-    """A smooth function, approximated; as the last operation of all the client may compute it exactly, by ``name``."""
+    """A smooth function, approximated; as the last operation of all the client may compute it exactly, by ``name``.
+
+    ``error`` is what the approximation stays below, if the number format has the digits.
+    """
 
     layer: str
     name: str
     parameters: tuple[tuple[str, float], ...] = ()
+    error: float = PROMISED
 
     def output_shape(self, shape: Shape) -> Shape:
         """The shape of its input."""

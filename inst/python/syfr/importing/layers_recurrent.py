@@ -13,8 +13,9 @@ from dataclasses import replace
 import numpy as np
 
 from syfr.importing.calls import Call, KerasObject, Symbol, keras_class, refuse, weight
-from syfr.importing.elements import Sum, Times
-from syfr.importing.graph import Graph
+from syfr.importing.curves import FINE
+from syfr.importing.elements import Curved, Sum, Times
+from syfr.importing.graph import Graph, Node
 from syfr.importing.layers_activations import activated
 from syfr.importing.layers_merge import add, average, multiply
 from syfr.importing.operations import Affine, Floats
@@ -62,9 +63,13 @@ class Cell:
         return self.call.apply(Places(self.call.name, 1, tuple(places)), source=value)
 
     def activated(self, value: int, blocks: int = 1, where: str = "activation") -> int:
-        """A function of Keras's of a value of so many blocks."""
+        """A function of Keras's of a value of so many blocks, approximated more closely than elsewhere."""
         call = replace(self.call, output_shape=(1, blocks * self.units))
-        return activated(call, value, where)
+        found = activated(call, value, where)
+        node = call.graph.nodes[found]
+        if found != value and isinstance(node.operation, Curved):
+            call.graph.nodes[found] = Node(replace(node.operation, error=FINE), node.sources)
+        return found
 
     def sum(self, *terms: tuple[int, float]) -> int:
         """A sum of values with factors."""

@@ -23,7 +23,8 @@ def signs(operation: Relu | Bend | Jump | Curved, source: int, shape: Shape, pre
         above, height = math.floor(operation.threshold * unit) + 1, round(operation.height * unit)
         return Signs(operation.layer, source, shape, (above,), (height,), bits=True)
     if isinstance(operation, Curved):
-        found = curve(operation.name, fraction_bits=precision.fraction_bits, **dict(operation.parameters))
+        bits, parameters = precision.fraction_bits, dict(operation.parameters)
+        found = curve(operation.name, fraction_bits=bits, promised=operation.error, **parameters)
         numbers = found.knots, found.factors, found.slope, found.constant, found.scale_bits
         return Signs(operation.layer, source, shape, *numbers)
     bits = 0 if operation.whole else SCALE_BITS
