@@ -22,7 +22,7 @@ from bench.stats import Figures, seconds_of
 
 RESULTS = Path(__file__).resolve().parent / "results"
 TIMEOUT = 600.0
-QUERIES = 5
+QUERIES = 4
 MARKS = {"MobileNetV2": 3.0, "ResNet50": 10.0}
 """Seconds of a query with its preprocessing."""
 

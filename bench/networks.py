@@ -23,7 +23,7 @@ Images = NDArray[Any]
 
 SIZE = 224
 SEED = 3
-CROPS = 8
+CROPS = 4
 """Pieces of each photograph."""
 
 
