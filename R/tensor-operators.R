@@ -35,7 +35,7 @@
 #' | `/` by a tensor | that of the inverse, see below, times the other | divisors from 1/1024, or up to -1/1024 |
 #' | `sy_sigmoid()` `tanh()` | 0.005 | |
 #' | `sy_conv2d()` | 1 unit | rows x height x width x channels; no padding |
-#' | `sy_softmax()` | 0.02 | |
+#' | `sy_softmax()` | 0.001 | magnitudes below 4096 |
 #' | `sy_ifelse()` | 1 unit | |
 #' | `[` `[<-` `c()` `cbind()` `rbind()` `t()` `aperm()` `dim<-` `rev()` `rep()` | exact, and free | by public places |
 #'

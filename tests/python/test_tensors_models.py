@@ -57,6 +57,17 @@ def test_the_published_script_runs_over_virtual_workers() -> None:
     assert np.array_equal(pred.get(), plain)
 
 
+def test_a_model_that_ends_in_a_product_can_be_used_on_tensors() -> None:
+    sy.KerasHook(KERAS)
+    layers, start = KERAS.layers, KERAS.Input((4, 3))
+    found = layers.Attention()([layers.Dense(5)(start), layers.Dense(5)(start)])
+    model = KERAS.Model(start, layers.Multiply()([found, found]))
+    x = np.random.default_rng(4).uniform(-1, 1, (3, 4, 3))
+    workers = [sy.VirtualWorker(id=name) for name in "abc"]
+    output = model.fix_precision().share(*workers)(sy.tensor(x, (-1, 1)).share(*workers))
+    assert np.abs(output.get() - np.asarray(model(x))).max() < 0.005
+
+
 def test_models_refuse_what_does_not_fit() -> None:
     sy.KerasHook(KERAS)
     workers = [sy.VirtualWorker(id=name) for name in "abc"]

@@ -8,7 +8,7 @@ sqrt(|f''|), which keeps the error of every piece alike, and the polyline is mov
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -18,8 +18,12 @@ from numpy.typing import NDArray
 from syfr.errors import RangeCheckError
 from syfr.importing.curves import SCALE_BITS, Curve, curve
 from syfr.importing.curves import evaluate as evaluate_curve
+from syfr.importing.elements import Softmax
+from syfr.importing.graph import Answer, Graph
+from syfr.importing.lowering import lower
 from syfr.steps import Signs
-from syfr.tensors.expression import LARGEST, ONE, PRECISION, Node, Range
+from syfr.tensors.expression import LARGEST, ONE, PRECISION, Builder, Node, Range
+from syfr.tensors.models import reading
 
 Floats = NDArray[np.float64]
 
@@ -61,6 +65,23 @@ def function(name: str, x: Node) -> Node:
             Signs(name, read[0], x.shape, found.knots, found.factors, found.slope, found.constant, found.scale_bits)
         ),
     )
+
+
+def softmax(x: Node) -> Node:
+    """A softmax over the last axis, as inside a network."""
+    if not 2 * max(map(abs, x.range)) < LARGEST:
+        raise RangeCheckError(f"'softmax' compares numbers whose differences must stay below {LARGEST:g}.")
+    graph = Graph(x.shape)
+    graph.answers = [Answer(graph.add(Softmax("softmax"), 0))]
+    steps, _, _ = lower(graph, PRECISION)
+
+    def make(builder: Builder, read: Sequence[int]) -> int:
+        values = [read[0]]
+        for step in steps:
+            values.append(builder.add(reading(step, values)))
+        return values[-1]
+
+    return Node("softmax", (x,), x.shape, (0.0, 1.01), make)
 
 
 def error_of(name: str, span: Range) -> float:

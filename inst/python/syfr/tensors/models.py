@@ -8,7 +8,7 @@ from typing import Any
 
 from syfr.errors import RangeCheckError, ShapeError, UnsupportedLayerError
 from syfr.program import Program
-from syfr.steps import Concatenate, Linear, Reshape, Slice, Step, Take, Transpose, is_output
+from syfr.steps import Combine, Concatenate, Linear, Reshape, Slice, Step, Take, Transpose, is_output
 from syfr.tensors.expression import LARGEST, PRECISION, Builder, Node
 from syfr.tensors.operations import scale
 
@@ -49,14 +49,8 @@ def apply_model(program: Program, number: str, x: Node) -> Node:
 
 
 def on_rows(step: Step, rows: int, values: Sequence[int]) -> Step:
-    """A step of a model with the rows as first axis; ``values`` are the numbers of the model's values so far.
-
-    An output becomes a value: it is truncated to f, or left as it is.
-    """
+    """A step of a model with the rows as first axis; ``values`` are the numbers of the model's values so far."""
     changed: dict[str, Any] = {"output_shape": (rows, *step.output_shape)}
-    if isinstance(step, Linear):
-        changed["plus"] = tuple((values[value], factor) for value, factor in step.plus)
-        changed["weights"] = None
     if isinstance(step, (Linear, Reshape)):
         changed["input_shape"] = (rows, *step.input_shape)
     if isinstance(step, (Take, Concatenate)):
@@ -65,12 +59,21 @@ def on_rows(step: Step, rows: int, values: Sequence[int]) -> Step:
         changed["axes"] = (0, *(axis + 1 for axis in step.axes))
     if isinstance(step, Slice):
         raise UnsupportedLayerError("Models with several inputs cannot be used on tensors. Use a model with one.")
+    return reading(replace(step, **changed), values)
+
+
+def reading(step: Step, values: Sequence[int]) -> Step:
+    """A step of another Program that reads ``values``; an output becomes a value: truncated to f, or left as it is."""
+    changed: dict[str, Any] = {}
+    if isinstance(step, Linear):
+        changed["plus"] = tuple((values[value], factor) for value, factor in step.plus)
+        changed["weights"] = None
     for name in ("source", "left", "right"):
         if hasattr(step, name):
             changed[name] = values[getattr(step, name)]
     if "sources" in getattr(step, "__dataclass_fields__", {}):
         changed["sources"] = tuple(values[source] for source in step.sources)
     if is_output(step):
-        exact = getattr(step, "scale_bits", PRECISION.fraction_bits) == 0
+        exact = isinstance(step, Combine) and step.scale_bits == 0
         changed["then"] = "nothing" if exact else "truncate"
     return replace(step, **changed)

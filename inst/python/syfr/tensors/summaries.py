@@ -100,19 +100,8 @@ class Summaries(Shaping):
         return self._curve("tanh")
 
     def softmax(self, axis: int = -1, dim: int | None = None) -> Self:
-        """e^x over the sum of e^x along an axis, to 0.02."""
-        chosen = axis if dim is None else dim
-        kept = [1 if place == chosen % self.dim() else size for place, size in enumerate(self.shape)]
-        low, high = self.range
-        powers = (self - self.max(chosen).reshape(*kept))._limited(low - high, 0.0).exp()._limited(0.0, 1.0)
-        total = powers.sum(chosen).reshape(*kept)._limited(0.98, float(self.shape[chosen]))
-        return powers * total.reciprocal()
-
-    def _limited(self, low: float, high: float) -> Self:
-        """The same numbers, of which more is known than their operations tell."""
-        node = self._node
-        span = max(low, node.range[0]), min(high, node.range[1])
-        return self._new(Node(node.name, node.sources, node.shape, span, node.make))
+        """e^x over the sum of e^x along an axis, to 0.001."""
+        return self._along(axis if dim is None else dim, functions.softmax)
 
     def sign(self) -> Self:
         """-1, 0 or 1."""
