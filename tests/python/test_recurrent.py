@@ -120,10 +120,15 @@ def test_weights_are_shared_once_whatever_the_length() -> None:
     assert sizes[0][0] == 8 * (11 * 32 + 32)
 
 
-def test_weights_are_counted_once() -> None:
-    table = [row for row in describe.layers(of_length(5).program) if row["operation"] == "dense"]
-    assert [row["weights"] for row in table] == [11 * 32 + 32, 0, 0, 0, 0]
-    assert all(row["products"] == 11 * 32 for row in table)
+def test_a_table_of_layers_has_the_sums_over_time_and_weights_once() -> None:
+    program = of_length(5, layers=2).program
+    table = describe.layers(program)
+    dense = [row for row in table if row["operation"] == "dense"]
+    assert [row["weights"] for row in dense] == [11 * 32 + 32, 16 * 32 + 32]
+    assert [row["products"] for row in dense] == [5 * 11 * 32, 5 * 16 * 32]
+    assert [row["delays"] for row in dense] == [5 * 2, 5 * 2]
+    assert len(table) < 10
+    assert sum(row["online_bytes"] for row in table) == program_cost(program).online_bytes
 
 
 def test_layers_of_the_same_kind_have_weights_of_their_own() -> None:

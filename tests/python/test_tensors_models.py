@@ -7,8 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 import syfr as sy
-from keras_models import GENERATIONS
-from syfr.errors import InputTypeError, NotSharedError, ProtocolError, RangeCheckError, RefusedError, ShapeError
+from keras_models import GENERATIONS, KerasObject, randomize
+from syfr.errors import (
+    InputTypeError,
+    NotSharedError,
+    ProtocolError,
+    RangeCheckError,
+    RefusedError,
+    ShapeError,
+    ValueRangeError,
+)
 from syfr.face.owner import sharing
 from syfr.face.remote import Remote
 from syfr.party.sessions import MAX_PER_CONNECTION
@@ -76,6 +84,37 @@ def test_models_refuse_what_does_not_fit() -> None:
         private(sy.tensor(np.zeros((2, 36)), (0, 1)).share(*workers))
     with pytest.raises(InputTypeError, match="different workers"):
         private(sy.tensor(np.zeros((2, 6, 6, 1)), (0, 1)).share(*(sy.VirtualWorker(id=name) for name in "abc")))
+
+
+def reader() -> KerasObject:
+    """Three tokens of twenty, read one after the other."""
+    k = KERAS.layers
+    model = KERAS.Sequential([KERAS.Input((3,)), k.Embedding(20, 2), k.LSTM(2), k.Dense(4, activation="softmax")])
+    randomize(model)
+    return model
+
+
+def test_a_model_of_tokens_reads_rows_with_a_one_in_the_place_of_each() -> None:
+    sy.KerasHook(KERAS)
+    workers = [sy.VirtualWorker(id=name) for name in "abc"]
+    model, tokens = reader(), np.random.default_rng(2).integers(0, 20, (6, 3))
+    private = model.fix_precision().share(*workers)
+    found = np.asarray(private(sy.tensor(np.eye(20)[tokens], (0, 1)).share(*workers)).get())
+    plain = np.log(np.asarray(model(tokens.astype(np.float32))))
+    np.testing.assert_allclose(found - found[:, :1], plain - plain[:, :1], atol=0.02)
+    with pytest.raises(ShapeError, match="a 1 in the place of each"):
+        private(sy.tensor(tokens / 20, (0, 1)).share(*workers))
+
+
+def test_a_recurrent_model_of_tokens_is_evaluated_over_workers(cluster: sy.TFECluster) -> None:
+    model, tokens = reader(), np.random.default_rng(2).integers(0, 20, (8, 3))
+    right = np.asarray(model(tokens.astype(np.float32))).argmax(1)
+    found = sharing(model, cluster).wait()
+    figures = evaluating(found, tokens, np.where(np.arange(8) < 6, right, (right + 1) % 4)).wait()
+    assert figures["accuracy"] == 6 / 8
+    with pytest.raises(ValueRangeError, match="20 among its tokens"):
+        evaluating(found, np.full((8, 3), 20), right)
+    found.dropping().wait()
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,8 @@ def layers(program: Program) -> list[dict[str, Any]]:
 
     "layer", "operation" and "output" (its shape) say what it is; "weights" and "products" (multiply-adds with them) how
     large; "delays", "online_bytes" and "preprocessing_bytes" are what the operations declare. Steps that do not wait
-    for each other have their delays at the same time. Counts are floats: R cuts whole numbers above 2^31.
+    for each other have their delays at the same time. What a layer does at every time is one line, with the sums over
+    all times. Counts are floats: R cuts whole numbers above 2^31.
     """
     table = []
     if program.input_bits is not None:
@@ -34,7 +35,20 @@ def layers(program: Program) -> list[dict[str, Any]]:
         cost = operation.cost()
         if isinstance(step, Linear) or cost != Cost():
             table.append(_row(step.layer, _operation(step), step.output_shape, cost, step))
-    return table
+    again = {step.layer for step in program.steps if isinstance(step, Linear) and step.weights is not None}
+    return _over_time(table, again)
+
+
+def _over_time(table: list[dict[str, Any]], again: set[str]) -> list[dict[str, Any]]:
+    """Lines of the layers in ``again`` that say the same are one."""
+    found: dict[Any, dict[str, Any]] = {}
+    for number, row in enumerate(table):
+        key = (row["layer"], row["operation"], *row["output"]) if row["layer"] in again else number
+        known = found.setdefault(key, row)
+        if known is not row:
+            for figure in ("weights", "products", "delays", "online_bytes", "preprocessing_bytes"):
+                known[figure] += row[figure]
+    return list(found.values())
 
 
 def total(program: Program) -> dict[str, float]:

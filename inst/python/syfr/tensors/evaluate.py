@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from syfr.errors import InputTypeError, ShapeError
-from syfr.face.arguments import count_argument, seconds_argument
+from syfr.face.arguments import array_argument, count_argument, seconds_argument
 from syfr.face.owner import SharedModel, shared_model
 from syfr.face.tasks import Emit, Steps, Task
 from syfr.tensors.private import GET_SECONDS, PlainTensor, PrivateTensor, concatenate, place_of, predict
@@ -36,7 +36,7 @@ def evaluating(
     """Share data and labels with the workers that hold a model, and open how well it does.
 
     Args:
-        x: (rows, *input shape), in the model's input range.
+        x: (rows, *input shape), in the model's input range; tokens as whole numbers.
         y: (rows,) whole numbers from 0, the right classes.
         metrics: of "accuracy", the share of rows with the right class; "confusion", how often each class was taken for
             each, right classes by rows; "loss", the Brier score: the mean squared distance of the probabilities from
@@ -52,7 +52,9 @@ def evaluating(
         raise InputTypeError(f"metrics = {list(metrics)}: known are {', '.join(METRICS)}.")
     if "loss" in metrics and shared.program.head not in ("softmax", "sigmoid"):
         raise InputTypeError("The loss needs probabilities; this model does not end in a softmax or sigmoid.")
-    inputs, labels = np.asarray(x, np.float64), np.asarray(y, np.float64).reshape(-1)
+    program = shared.program
+    inputs = array_argument(x, program) if program.takes_tokens else np.asarray(x, np.float64)
+    labels = np.asarray(y, np.float64).reshape(-1)
     classes = shared.program.output_shape[-1]
     if inputs.shape[:1] != labels.shape or not labels.size:
         raise ShapeError(f"There are {len(inputs)} rows of x and {labels.size} labels. Give one label for each row.")
@@ -66,7 +68,8 @@ def evaluating(
         for start in range(0, len(inputs), size):
             rows = slice(start, start + size)
             deadline = time.monotonic() + seconds
-            data = yield from PlainTensor(inputs[rows], shared.program.input_range).share_steps(place, deadline)
+            given = PlainTensor(program.spread(inputs[rows]), program.input_range)
+            data = yield from given.share_steps(place, deadline)
             right = np.eye(classes)[labels[rows].astype(int)]
             target = yield from PlainTensor(right, (0.0, 1.0)).share_steps(place, deadline)
             _add(shared, data, target, sums)

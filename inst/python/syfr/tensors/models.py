@@ -15,11 +15,11 @@ from syfr.tensors.operations import scale
 
 def apply_model(program: Program, number: str, x: Node) -> Node:
     """What a model gives for every row of ``x``, before its head: (rows, ...)."""
-    if program.takes_tokens:
-        raise UnsupportedLayerError("Models of tokens cannot be used on tensors. Ask them with client_query_model().")
     if x.shape[1:] != program.input_shape:
         wanted = ("rows", *program.input_shape)
-        raise ShapeError(f"The model takes a tensor of shape ({', '.join(map(str, wanted))}); this one is {x.shape}.")
+        tokens = " Tokens are rows of zeros there, with a 1 in the place of each." if program.takes_tokens else ""
+        shape = ", ".join(map(str, wanted))
+        raise ShapeError(f"The model takes a tensor of shape ({shape}); this one is {x.shape}.{tokens}")
     if program.untrusted_clients or program.outputs or program.precision != PRECISION:
         raise UnsupportedLayerError(
             "Models with several outputs, for untrusted clients or of another precision cannot be used on tensors. "
