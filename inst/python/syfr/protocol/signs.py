@@ -26,6 +26,7 @@ from syfr.protocol.roles import DEALER, Role
 from syfr.protocol.sharing import LayerShare
 from syfr.protocol.transcript import DIGEST_BYTES, Transcript
 from syfr.ring.fixedpoint import WIRE_BYTES, Words
+from syfr.ring.lines import share_of_lines
 from syfr.ring.streams import Bytes
 from syfr.steps import Signs
 
@@ -116,7 +117,7 @@ class SignsOperation(Operation[Signs]):
         first = channel.role is Role.SERVER0
 
         def share_for(answers: Bytes) -> Words:
-            return self._share(first, masked, mask, shifted, comparing, known, answers.reshape(known.shape))
+            return self._share(first, masked, mask, comparing, known, answers.reshape(known.shape))
 
         if comparing.pads is not None:
             return await answer.online(
@@ -140,27 +141,15 @@ class SignsOperation(Operation[Signs]):
         first: bool,
         masked: Words,
         mask: Words,
-        shifted: Sequence[Words],
         comparing: bits.Prepared,
         known: Bytes,
         answers: Bytes,
     ) -> Words:
         """This server's share of slope·x + constant + sum of factor·g(x - knot)."""
-        own = masked - mask if first else np.uint64(0) - mask
-        total: Words = own * element(self.step.slope)
-        if first:
-            total += element(self.step.constant)
-        a, flipped = bits.signed_bits(known, answers)
-        for place, (knot, factor) in enumerate(zip(self.step.knots, self.step.factors, strict=True)):
-            tau = comparing.dealt[:, 0, place]
-            if self.products:
-                distance = own - element(knot) if first else own
-                dealt = tau * shifted[place] - comparing.dealt[:, 1, place]
-                total += element(factor) * (a[:, place] * distance + flipped[:, place] * dealt)
-            else:
-                public = a[:, place] if first else np.uint64(0)
-                total += element(factor) * (public + flipped[:, place] * tau)
-        return total
+        step = self.step
+        knots, factors = (np.array([element(one) for one in found], np.uint64) for found in (step.knots, step.factors))
+        slope, constant = element(step.slope), element(step.constant)
+        return share_of_lines(masked, mask, known ^ answers, comparing.dealt, knots, factors, slope, constant, first)
 
     async def online_dealer(self, channel: Channel, kept: Any) -> None:
         """Answers the compares."""
