@@ -8,8 +8,8 @@
 #'
 #' What the workers see of the model is its architecture: layers and shapes, never a weight.
 #'
-#' The model is read and checked before anything is sent. This takes about a second for 15 million weights, in which R does
-#' not hear an interrupt.
+#' The model is read and checked before anything is sent. This takes about a second for 15 million weights, in which R
+#' does not hear an interrupt.
 #'
 #' Dense layers, convolutions, pooling, normalisation, recurrent layers, activations, sums and the like are computed,
 #' also in models with branches; a layer that cannot be is an error of class `syfr_error_unsupported_layer` that names
