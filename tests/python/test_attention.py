@@ -265,3 +265,23 @@ def test_no_value_is_outside_of_its_proven_bound(seed: int) -> None:
 
 def _values(found: Imported, x: Floats) -> list[tuple[Any, Floats]]:
     return [(step, value) for step, _, value in walk(found.program, found.weights, x)]
+
+
+# ---- functions with a parameter ----
+
+
+@pytest.mark.parametrize("approximate", [False, True])
+def test_both_kinds_of_gelu(keras: ModuleType, approximate: bool) -> None:
+    start = inputs(keras, (20,))
+    found = keras.layers.Rescaling(1.0)(keras.activations.gelu(start, approximate))
+    x = np.random.default_rng(1).uniform(-6, 6, (50, 20))
+    assert error(keras.Model(start, found), x, largest=6.0) < 0.005
+
+
+def test_a_parameter_without_a_name_counts() -> None:
+    keras = GENERATIONS["keras2"]
+    nn = pytest.importorskip("tensorflow").nn
+    start = inputs(keras, (3, 5))
+    x = np.random.default_rng(1).uniform(-6, 6, (9, 3, 5))
+    for found in (nn.leaky_relu(start, 0.4), nn.softmax(start, 1)):
+        assert error(keras.Model(start, keras.layers.Rescaling(1.0)(found)), x, largest=6.0) < 1e-3

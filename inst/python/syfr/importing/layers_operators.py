@@ -136,12 +136,13 @@ def _joined(call: Call) -> int:
 
 
 def _option(call: Call, *names: str, default: float) -> float:
+    """The parameter of a function, which is its second one where no name is given."""
     for name in names:
         if name in call.options:
             return float(call.options[name])
         if hasattr(call.layer, name):
             return float(getattr(call.layer, name))
-    return default
+    return float(call.arguments[1]) if len(call.arguments) > 1 else default
 
 
 def _leaky(call: Call) -> int:
