@@ -150,7 +150,7 @@ def crossed(keras: ModuleType, **options: Any) -> KerasObject:
     """Attention of one sequence to another that is longer and of other channels, with keys of its own."""
     query, key, value = inputs(keras, (5, 4)), inputs(keras, (7, 3)), inputs(keras, (7, 2))
     layer = keras.layers.MultiHeadAttention(2, 3, value_dim=4, name="it")
-    model = keras.Model([query, key, value], layer(query, key=key, value=value, **options))
+    model = keras.Model([query, key, value], layer(query, value=value, key=key, **options))
     randomize(model)
     return model
 
@@ -170,6 +170,16 @@ def test_a_fixed_mask_hides_what_it_hides(keras: ModuleType) -> None:
     mask = np.random.default_rng(5).random((1, 5, 7)) < 0.4
     mask[0, :, 3] = True
     assert error(crossed(keras, attention_mask=mask), *batches((5, 4), (7, 3), (7, 2)), largest=2.0) < 2e-3
+
+
+def test_what_is_hidden_may_be_far_above_what_is_not() -> None:
+    # The largest score of a row is that of what its step may see: the others would make all of its powers 0.
+    query, value = inputs(KERAS, (2, 1)), inputs(KERAS, (3, 1))
+    layer = KERAS.layers.MultiHeadAttention(1, 1, use_bias=False)
+    model = KERAS.Model([query, value], layer(query, value, attention_mask=np.array([[[0, 1, 1], [1, 1, 0]]], bool)))
+    for weight in model.weights:
+        weight.assign(np.ones(tuple(weight.shape)))
+    assert error(model, np.full((1, 2, 1), 8.0), np.array([[[8.0], [0.25], [0.5]]]), largest=8.0) < 2e-3
 
 
 def test_what_a_causal_mask_hides_is_not_computed() -> None:
