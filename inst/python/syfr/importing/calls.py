@@ -25,8 +25,11 @@ KerasObject: TypeAlias = Any
 ROOTS = ("keras", "tf_keras")
 
 
+@dataclass(frozen=True)
 class Symbol:
-    """What stands for a value of the network among the arguments of a call."""
+    """What stands for a value of the network among the arguments of a call: which of its sources."""
+
+    place: int
 
 
 @dataclass(frozen=True)

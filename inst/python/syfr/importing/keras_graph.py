@@ -190,7 +190,7 @@ class Reader:
             for number, output in enumerate(outputs):
                 self.known[(id(layer), place, number)] = inner.value(output)
             return
-        arguments, options = _symbols(_arguments(node))
+        arguments, options = _symbols(_arguments(node), sources)
         shapes = tuple(row_of(source, layer) for source in sources)
         call = Call(layer, self.graph, tuple(values), shapes, row_of(tensor, layer), arguments, options)
         found = each_time(call) if is_distributed(layer) else convert(call, which)
@@ -244,16 +244,22 @@ def _arguments(node: KerasObject) -> tuple[Sequence[Any], Mapping[str, Any]]:
     return getattr(node, "call_args", ()), getattr(node, "call_kwargs", {})
 
 
-def _symbols(given: tuple[Sequence[Any], Mapping[str, Any]]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _symbols(
+    given: tuple[Sequence[Any], Mapping[str, Any]], sources: Sequence[Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The same with a Symbol for every symbolic tensor."""
     arguments, options = given
-    return tuple(_symbol(value) for value in arguments), {key: _symbol(value) for key, value in options.items()}
+    places = {_key(source): place for place, source in enumerate(sources)}
+    return (
+        tuple(_symbol(value, places) for value in arguments),
+        {name: _symbol(value, places) for name, value in options.items()},
+    )
 
 
-def _symbol(value: Any) -> Any:
+def _symbol(value: Any, places: Mapping[Key, int]) -> Any:
     if isinstance(value, (list, tuple)):
-        return [_symbol(item) for item in value]
-    return Symbol() if hasattr(value, "_keras_history") else value
+        return [_symbol(item, places) for item in value]
+    return Symbol(places[_key(value)]) if hasattr(value, "_keras_history") else value
 
 
 def _trains_always(node: KerasObject) -> bool:

@@ -151,8 +151,6 @@ def _symbolic(value: Any) -> bool:
 
 
 def _operands(call: Call) -> dict[str, int]:
-    """Which of the call's values is query, value and key: those without names come first, the others by name."""
-    names = list(zip(("query", "value", "key"), call.arguments, strict=False))
-    names += sorted(call.options.items())
-    found = [name for name, given in names if isinstance(given, Symbol)]
-    return {name: place for place, name in enumerate(found)}
+    """Which of the call's values is query, value and key: those without names come first."""
+    given = dict(zip(("query", "value", "key"), call.arguments, strict=False)) | dict(call.options)
+    return {name: symbol.place for name, symbol in given.items() if isinstance(symbol, Symbol)}
