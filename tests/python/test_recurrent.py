@@ -158,17 +158,15 @@ def test_ranges_do_not_explode_with_the_length(make: Callable[[Any], KerasObject
 
 
 def test_a_gate_that_may_exceed_one_gets_no_bound_from_it() -> None:
-    """z·h + (1 - z)·g with z up to 20 is no way between h and g."""
-    x = KERAS.Input((3,))
-    k = KERAS.layers
+    """b + z·(a - b) with z = a = 6 and b = 0 is no way between b and a."""
+    x, k = KERAS.Input((3,)), KERAS.layers
     numbers = [KERAS.initializers.Constant(number) for number in (2.0, 2.0, -2.0)]
-    gate, one, other = (k.Dense(3, use_bias=False, kernel_initializer=number)(x) for number in numbers)
+    gate, one, other = (k.Dense(3, activation="relu", kernel_initializer=number)(x) for number in numbers)
     between = k.Add()([other, k.Multiply()([gate, k.Subtract()([one, other])])])
     model = KERAS.Model(x, k.Dense(1, kernel_initializer="ones")(between))
     found = import_model(model)
-    bounds = check_ranges(found.program, found.weights)
-    assert float(np.asarray(model(np.ones((1, 3), np.float32)))[0, 0]) == 3 * (-6 + 6 * 12)
-    assert bounds[-1].magnitude >= 3 * (-6 + 6 * 12)
+    assert float(np.asarray(model(np.ones((1, 3), np.float32)))[0, 0]) == 3 * 36
+    assert check_ranges(found.program, found.weights)[-1].magnitude >= 3 * 36
 
 
 def test_a_long_sequence_is_joined_in_parts() -> None:

@@ -18,7 +18,11 @@ from syfr.face.results import input_shapes
 from syfr.importing.bounds import check_ranges
 from syfr.importing.calibration import calibrated
 from syfr.importing.evaluation import evaluate
+from syfr.importing.graph import Answer, Graph
 from syfr.importing.keras_import import Imported, import_model
+from syfr.importing.operations import Lookup
+from syfr.importing.places import Places
+from syfr.importing.tokens import spread_tokens
 from syfr.party.memory import MemoryCluster
 from syfr.party.preprocessing import row_bytes
 from syfr.program import Part, Program
@@ -110,6 +114,20 @@ def test_tokens_are_moved_before_they_are_looked_up() -> None:
     imported = import_model(model)
     assert [part.vocabulary for part in imported.program.inputs] == [20, 20], "what both tables have"
     assert measure(imported, model, [some_tokens(4, 2, 3, words=20), some_tokens(4, 4, 2, words=20)]).error < 2.0**-8
+
+
+@pytest.mark.parametrize("generation", GENERATIONS)
+def test_sentences_of_tokens_are_read_one_after_the_other(generation: str) -> None:
+    """The same small model looks up the words of every sentence, with one table."""
+    keras = GENERATIONS[generation]
+    k = keras.layers
+    sentence = keras.Sequential([inputs(keras, (5,)), k.Embedding(WORDS, 4), k.GlobalAveragePooling1D(), k.Dense(3)])
+    model = keras.Sequential([inputs(keras, (3, 5)), k.TimeDistributed(sentence), k.LSTM(4), k.Dense(2)])
+    randomize(model)
+    imported = import_model(model)
+    kernels = [step.kernel for _, step in imported.program.linear_steps()]
+    assert kernels.count((WORDS, 4)) + kernels.count((WORDS, 3)) == 1
+    assert measure(imported, model, [some_tokens(4, 3, 5)]).error < 0.01
 
 
 def test_the_model_may_add_positions() -> None:
@@ -250,6 +268,14 @@ def test_what_cannot_be_looked_up_is_refused(which: str, generation: str) -> Non
     x = inputs(keras, (6,))
     with pytest.raises(UnsupportedLayerError, match=message):
         import_model(keras.Model(x, build(keras.layers, x)))
+
+
+def test_a_place_that_holds_no_token_is_not_looked_up() -> None:
+    graph = Graph((4,))
+    padded = graph.add(Places("pad", 0, (-1, 0, 1)), 0)
+    graph.answers = [Answer(graph.add(Lookup("looks", np.ones((5, 2))), padded))]
+    with pytest.raises(UnsupportedLayerError, match=r"'looks' .* that layer 'pad' has computed"):
+        spread_tokens(graph, [0], [(4,)])
 
 
 def test_numbers_too_large_beside_tokens_are_refused() -> None:
