@@ -11,9 +11,9 @@
 #' The model is read and checked before anything is sent. This takes about a second for 15 million weights, in which R
 #' does not hear an interrupt.
 #'
-#' Dense layers, convolutions, pooling, normalisation, recurrent layers, activations, sums and the like are computed,
-#' also in models with branches; a layer that cannot be is an error of class `syfr_error_unsupported_layer` that names
-#' it. A softmax or sigmoid at the end is computed by the client, who is shown what goes into it: the client gets what
+#' Dense layers, convolutions, pooling, normalisation, attention, recurrent layers, activations, sums and the like are
+#' computed, also in models with branches; a layer that cannot be is an error of class `syfr_error_unsupported_layer`
+#' that names it. A softmax or sigmoid at the end is computed by the client, who is shown what goes into it: the client gets what
 #' the model's own `predict()` gives.
 #'
 #' An Embedding takes tokens: whole numbers from 0 that are smaller than its `input_dim`, straight from an input of the
