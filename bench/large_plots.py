@@ -66,7 +66,7 @@ def _panel(
             color=plots.COLOURS[place],
             hatch=plots.HATCHES[place],
             edgecolor="white",
-            linewidth=0.3,
+            linewidth=0.3 if len(height) < 150 else 0,
             width=0.9,
             label=label,
         )
