@@ -17,6 +17,7 @@ class Counts:
         self._buckets = [0] * (len(BOUNDS) + 1)
         self._seconds = 0.0
         self._failed: Counter[str] = Counter()
+        self.together = 0
 
     def answered(self, seconds: float) -> None:
         """A query was answered here."""
@@ -28,5 +29,10 @@ class Counts:
         self._failed[code] += 1
 
     def fields(self) -> dict[str, Any]:
-        """As plain values: "buckets" count what is not in those before."""
-        return {"buckets": list(self._buckets), "seconds": self._seconds, "failed": dict(self._failed)}
+        """As plain values: "buckets" count what is not in those before, "together" what ran in a pass with others."""
+        return {
+            "buckets": list(self._buckets),
+            "seconds": self._seconds,
+            "failed": dict(self._failed),
+            "together": self.together,
+        }

@@ -19,11 +19,14 @@ from syfr.party import executor
 from syfr.party.counts import Counts
 from syfr.party.fields import Fields, Place, text, whole
 from syfr.party.load import Load
+from syfr.party.messages import LinkChannel
+from syfr.party.passes import Passes
 from syfr.party.peers import PeerLinks
 from syfr.party.pieces import Filling
+from syfr.party.preprocessing import ServerBlock
 from syfr.party.reactor import Reactor
 from syfr.party.session import Query, Session
-from syfr.protocol.channel import MESSAGES, Array, Channel, Run, Tag
+from syfr.protocol.channel import MESSAGES, Array, Run, Tag
 from syfr.protocol.roles import DEALER, Role
 from syfr.protocol.transcript import Transcript, seal
 from syfr.ring.fixedpoint import WIRE_BYTES, Words
@@ -43,23 +46,7 @@ MAX_EARLY = 16 * MAX_ROWS
 """Messages of one query that came before its parts began here: of each part those of all steps that read the input."""
 
 Reply = Callable[[Session, Frame], None]
-NUMBERS = {name: number for number, name in enumerate(MESSAGES)}
 Early = tuple[Role, Place, Sequence[object], Sequence[Array]]
-
-
-class LinkChannel(Channel):
-    """The channel of one part of a query, over the links to the peers."""
-
-    def __init__(self, role: Role, links: PeerLinks, query: Query) -> None:
-        super().__init__(role)
-        self._links, self._trace, self._part = links, query.trace, len(query.runs)
-        self._place = (*query.place, self._part)
-
-    def transmit(self, peer: Role, tag: Tag, clock: int, arrays: Sequence[Array]) -> None:
-        """Send at once."""
-        if self._trace is not None:
-            self._trace.sent(self._part, tag, arrays)
-        self._links.send(peer, "step", [*self._place, tag[0], NUMBERS[tag[1]], clock], arrays)
 
 
 class Queries:
@@ -74,6 +61,7 @@ class Queries:
         self._early: dict[tuple[bytes, int], list[Early]] = {}
         self._load = Load(role)
         self.counts = Counts()
+        self.passes = Passes(role, links, reactor, self._accept_dealer, self._answer, self.fail)
         self.refusal: SyfrError | None = None
 
     @property
@@ -100,6 +88,8 @@ class Queries:
             self._tell(session, place, error, () if again or self._role is DEALER else self._role.peers)
             return
         query.masked_input = masked
+        begun = (session.number, place.start) in self._early  # by the partner, alone
+        query.together = self._load.total > 1 and not begun and self.passes.takes(session, query)
         self.begin_waiting(session)
 
     def compute(self, session: Session, place: Place, masked: Words, patience: float) -> None:
@@ -151,7 +141,12 @@ class Queries:
                     self._send(DEALER, "more", {"session": session.number, "until": until})
                 if not session.has_rows(query.begun_until + 1):
                     return
-                self._begin_part(session, query, query.masked_input)
+                if query.together:
+                    self.passes.wait(session, query)
+                else:
+                    self._begin_part(session, query, query.masked_input)
+            if query.together:
+                return  # rows are used in their order: the next ones wait for the pass
 
     def pieces_came(self, session: Session) -> None:
         """Tell the parts that have begun of the pieces of preprocessing that have come since."""
@@ -163,28 +158,36 @@ class Queries:
                     self._deliver(session, query, run, self._role, (piece, executor.PIECE), -1, ())
 
     def _begin_part(self, session: Session, query: Query, masked_input: Words) -> None:
-        place, model, start = query.place, session.model, query.begun_until
+        place, start = query.place, query.begun_until
         try:
             rows, prepared = session.pool.take(start, place.stop)
         except SyfrError as error:
             self.fail(session, query, error)
             return
+        masked = masked_input[start - place.start : start - place.start + rows]
+        query.begun_until += rows
+        if query.begun_until == place.stop:
+            query.masked_input = None
+        self._start(session, query, start, masked, prepared)
+
+    def _start(self, session: Session, query: Query, start: int, masked: Words, prepared: ServerBlock) -> None:
+        """Begin a part whose first row is ``start``."""
+        place, model = query.place, session.model
         if start == place.start and not model.program.compares:
             # The dealer hears nothing of such a query otherwise, and it counts requests too.
             self._send(DEALER, "began", place.fields())
         if isinstance(prepared, Filling):
             used = {"session": session.number, "row": start}
             prepared.used = lambda piece: self._send(DEALER, "used", {**used, "piece": piece})
-        channel = LinkChannel(self._role, self._links, query)
+        channel = self._channel(query)
         opening = place.session + model.digests["program"] + b"%d %d %d" % (*place[1:], start)
         transcript = Transcript(session.transcript_key(start), opening)
-        masked = masked_input[start - place.start : start - place.start + rows]
         query.transcripts.append(transcript)
         work = executor.run_server(channel, transcript, model.plan(), model.layers, prepared, masked)
-        query.begun_until += rows
-        if query.begun_until == place.stop:
-            query.masked_input = None
         self._run(session, query, Run(work, channel))
+
+    def _channel(self, query: Query) -> LinkChannel:
+        return LinkChannel(self._role, self._links, query.place, len(query.runs), query.trace)
 
     # ---- from peers ----
 
@@ -218,6 +221,16 @@ class Queries:
                 query.trace.paused(part)
         else:
             self._keep(peer, place, name, arrays)
+            if query.together:
+                self._go_alone(session, query)
+
+    def _go_alone(self, session: Session, query: Query) -> None:
+        """The partner has begun a query by itself that waits for a pass here."""
+        query.together = False
+        member = self.passes.alone(query)
+        if member is not None and member.masked is not None:
+            self._start(session, query, query.place.start, member.masked, member.prepared)
+            self.begin_waiting(session)
 
     def _keep(self, peer: Role, place: Place, name: Sequence[object], arrays: Sequence[Array]) -> None:
         """Keep what arrived before its part could begin here."""
@@ -250,7 +263,7 @@ class Queries:
             except SyfrError as error:
                 self.fail(session, query, error)
                 return
-            channel = LinkChannel(self._role, self._links, query)
+            channel = self._channel(query)
             query.begun_until += rows
             self._run(session, query, Run(executor.run_dealer(channel, session.model.plan(), dealt), channel))
 
@@ -288,19 +301,32 @@ class Queries:
 
     def _part_ended(self, session: Session, query: Query) -> None:
         """A part may have ended, and the query with its last."""
-        if query.done and session.queries.pop(query.place.start, None) is query:
-            self._early.pop((session.number, query.place.start), None)
-            session.model.serving.commit(query.claim)
-            if self._role is not DEALER:
-                clock = max(run.channel.clock for run in query.runs)
-                answer = np.concatenate([run.result for run in query.runs])
-                fields = query.place.fields(clock=clock, seal=seal(query.transcripts))
-                self._reply(session, Frame("answer", fields, [answer]))
-            self._load.end(session.client.name, query.place.rows)
-            query.end()
-            session.model.tracing.end(query.trace)
-            self.counts.answered(time.monotonic() - query.began)
-            session.expect(query.place.rows)
+        if query.done:
+            clock = max(run.channel.clock for run in query.runs)
+            results = [] if self._role is DEALER else [run.result for run in query.runs]
+            if query.place.rows == 1:
+                self.passes.answered_alone(session.client.name)
+            self._answer(session, query, results, query.transcripts, clock)
+
+    def _answer(
+        self, session: Session, query: Query, results: Sequence[Array], transcripts: Sequence[Transcript], clock: int
+    ) -> None:
+        """A query has ended well; ``results`` are the parts of its answer, of which the dealer has none."""
+        if session.queries.pop(query.place.start, None) is not query:
+            return
+        self._early.pop((session.number, query.place.start), None)
+        session.model.serving.commit(query.claim)
+        if results:
+            fields = query.place.fields(clock=clock, seal=seal(transcripts))
+            self._reply(session, Frame("answer", fields, [np.concatenate(results)]))
+        self._load.end(session.client.name, query.place.rows)
+        query.end()
+        session.model.tracing.end(query.trace)
+        self.counts.together += query.together
+        self.counts.answered(time.monotonic() - query.began)
+        session.expect(query.place.rows)
+        if query.together and session.queries:
+            self.begin_waiting(session)
 
     def fail(self, session: Session, query: Query, error: SyfrError, tell: bool = True) -> None:
         """End a query: its client is told the reason, and so are the peers unless they know."""
@@ -312,8 +338,11 @@ class Queries:
         session.model.tracing.end(query.trace)
         log.info("a query of %s failed: %s", session.client, error)
         self._early.pop((session.number, query.place.start), None)
+        self.passes.ended(query)
         session.let_go()
         self._tell(session, query.place, error, self._role.peers if tell else ())
+        if query.together:  # not at once: the others of the session may be about to fail too
+            self._reactor.after(0, lambda: self.begin_waiting(session))
 
     def failed_elsewhere(self, session: Session, peer: Role, place: Place, fields: Fields) -> None:
         """A peer says that a query has ended; if it did not begin here, its rows will not be used."""
@@ -330,7 +359,8 @@ class Queries:
             del self._early[key]
 
     def _too_late(self, session: Session, query: Query, limit: float) -> None:
-        waits = f"waits for {query.missing.label}" if query.missing is not None else "waits for preprocessing"
+        missing = self._role.partner if query.together and query.masked_input is None else query.missing
+        waits = "waits for preprocessing" if missing is None else f"waits for {missing.label}"
         self.fail(session, query, DeadlineError(f"No answer in {limit:.3g} s: {self._role.label} {waits}."))
 
     def _tell(self, session: Session, place: Place, error: SyfrError, peers: Sequence[Role]) -> None:

@@ -47,8 +47,8 @@ class Held(Protocol):
 class Timer:
     """A call to come; :meth:`cancel` it when it is no longer wanted."""
 
-    def __init__(self, action: Callable[[], None]) -> None:
-        self._action: Callable[[], None] | None = action
+    def __init__(self, action: Callable[[], object]) -> None:
+        self._action: Callable[[], object] | None = action
 
     def cancel(self) -> None:
         """Do not call it."""
@@ -89,7 +89,7 @@ class Reactor:
         else:
             self._selector.register(watched, interest, watched)
 
-    def after(self, seconds: float, action: Callable[[], None]) -> Timer:
+    def after(self, seconds: float, action: Callable[[], object]) -> Timer:
         """Call ``action`` once, in ``seconds``."""
         timer = Timer(action)
         heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._order), timer))

@@ -82,6 +82,10 @@ class Worker:
             "failed": self._sessions.failed,
             "began": self._sessions.began,
             "ended": self._sessions.ended,
+            "waiting": self._sessions.waiting,
+            "pass": self._sessions.begin_pass,
+            "spoilt": self._sessions.spoilt,
+            "gone": self._sessions.gone,
             "leaving": self._peer_leaves,
             "finished": self._leaving.peer_finished,
         }
@@ -311,7 +315,7 @@ class Worker:
             f"{self.role.label} lost its link to {peer.label} ({self.links.why_lost(peer)}). "
             "Ask again; if this stays so, look whether both run and reach each other."
         )
-        self._sessions.end_where(lambda _: True, lost)
+        self._sessions.end_all(lost)
 
     def _from_peer(self, peer: Role, frame: Frame) -> None:
         if frame.kind == "step":

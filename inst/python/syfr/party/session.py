@@ -69,6 +69,7 @@ class Query:
         transcripts: theirs, at server0 and server1.
         begun_until: rows below this belong to parts that have begun.
         trace: of this query, if its owner has asked for one.
+        together: whether it runs in a pass with queries of others (passes.py).
     """
 
     place: Place
@@ -79,6 +80,7 @@ class Query:
     begun_until: int = 0
     deadline: Timer | None = None
     trace: Trace | None = None
+    together: bool = False
     began: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
@@ -149,7 +151,8 @@ class Session:
         queries: those that have not ended, by first row.
         accepted_until: rows below this belong to queries that were accepted or refused.
         confirmed: at the dealer, the servers that have the session open too.
-        padded: at the dealer, whether answers take the form of fewer delays (protocol/answer.py).
+        padded: whether answers take the form of fewer delays (protocol/answer.py), as the dealer has chosen.
+        together: whether queries of it may run in a pass with those of others (passes.py).
         wanted_until: at the dealer, rows that a query waits for.
         asked_until: at server0 and server1, rows that the dealer was asked for.
         pending: at server0 and server1, what was dealt and is not yet prepared.
@@ -189,6 +192,7 @@ class Session:
         self._row_bytes = preprocessing.row_bytes(model.program)
         self._next_key: tuple[int, bytes] | None = None
         self.padded = False
+        self.together = masks is None and len(self.pieces) == 1 and model.program.compares
 
     def __repr__(self) -> str:
         return f"Session({self.client}, model='{self.model.name}', seeds=<REDACTED>)"
@@ -319,6 +323,7 @@ class Session:
             self._blocks += 1
             self._received_until = dealt.place.stop
         self._receiving = dealt.block, dealt.piece + 1, dealt.place
+        self.padded = dealt.padded
         self.pending.append(dealt)
 
     def to_ask(self, query: Query) -> int | None:

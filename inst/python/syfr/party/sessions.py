@@ -14,6 +14,7 @@ from syfr.party.counts import Counts
 from syfr.party.endpoint import Endpoint
 from syfr.party.fields import SESSION_BYTES, Fields, Place, octets, seconds, seeds_of, whole
 from syfr.party.models import Model
+from syfr.party.passes import KEPT_SECONDS
 from syfr.party.peers import PeerLinks
 from syfr.party.queries import MAX_ROWS, Queries
 from syfr.party.reactor import Reactor
@@ -56,6 +57,7 @@ class Sessions:
         self._clients: dict[bytes, Endpoint] = {}
         self._restless: dict[bytes, Session] = {}
         self._wanted: dict[bytes, Session] = {}
+        self._parting: dict[bytes, Session] = {}
         self._proofs: dict[bytes, dict[Role, bytes]] = {}
         self._confirmed: dict[bytes, dict[Role, object]] = {}
         self._queries = Queries(role, links, reactor, self._to_client)
@@ -177,6 +179,22 @@ class Sessions:
             self._proofs.pop(number, None)
             self._queries.fail_all(session, error)
             self._clients.pop(number, None)
+            if self._role is DEALER and session.together:
+                self._part(session)
+
+    def _part(self, session: Session) -> None:
+        """At the dealer: a query of a session that ends may be in a pass already; no other will be."""
+        self._parting[session.number] = session
+        self._reactor.after(KEPT_SECONDS, lambda: self._parting.pop(session.number, None))
+        for peer in self._role.peers:
+            if self._links.up(peer):
+                self._links.send(peer, "gone", {"session": session.number})
+
+    def end_all(self, error: SyfrError) -> None:
+        """End all sessions, and all that runs: a link was lost."""
+        self.end_where(lambda _: True, error)
+        self._parting.clear()
+        self._queries.passes.clear()
 
     def end_where(self, condition: Callable[[Session], bool], error: SyfrError) -> None:
         """End the sessions for which ``condition`` holds."""
@@ -197,10 +215,36 @@ class Sessions:
             raise ProtocolError(f"{peer.label} sent a message without its place.")
         place = Place.of(meta[0], meta[1], meta[2], MAX_ROWS)
         session = self._sessions.get(place.session)
+        if session is None:
+            self._queries.passes.message(peer, place, meta[3:], frame.arrays)
+            return
+        self._queries.message(peer, session, place, meta[3:], frame.arrays)
+        if self._role is DEALER:
+            self._restless[session.number] = session
+
+    def waiting(self, peer: Role, fields: Fields, _: Frame) -> None:
+        """At server0: server1 has a query that may run with others."""
+        self._queries.passes.offered(peer, fields)
+
+    def begin_pass(self, peer: Role, fields: Fields, _: Frame) -> None:
+        """At server1 and the dealer: several queries run together."""
+        self._queries.passes.begin(peer, fields, self._known)
+
+    def _known(self, number: bytes) -> Session | None:
+        session = self._sessions.get(number)
         if session is not None:
-            self._queries.message(peer, session, place, meta[3:], frame.arrays)
-            if self._role is DEALER:
-                self._restless[session.number] = session
+            self._restless[number] = session  # it needs new rows
+        return session or self._parting.get(number)
+
+    def spoilt(self, _: Role, fields: Fields, __: Frame) -> None:
+        """A pass has ended at a peer."""
+        self._queries.passes.failed_elsewhere(fields)
+
+    def gone(self, peer: Role, fields: Fields, _: Frame) -> None:
+        """At server0 and server1: a session has ended at the dealer; nobody else's query may depend on it."""
+        session = self._sessions.get(octets(fields.get("session"), "session", SESSION_BYTES))
+        if session is not None and peer is DEALER:
+            session.together = False
 
     def opened(self, peer: Role, fields: Fields, _: Frame) -> None:
         """At the dealer: a server has a session open, so it can take preprocessing."""
