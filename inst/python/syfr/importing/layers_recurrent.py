@@ -112,14 +112,17 @@ class LongShortCell(Cell):
         self.product = self.affine(np.ascontiguousarray(kernel[:, blocks]), self.bias()[blocks])
 
     def advance(self, x: int, states: States) -> tuple[int, ...]:
-        """Two functions side by side, two products of gates, a function, a product."""
+        """Two functions side by side, the products of two gates as one, a function, a product."""
         state, memory = states
         total = self.call.apply(self.product, source=self.both(x, state))
         gates = self.activated(self.part(total, 0, 3), 3, "recurrent_activation")
-        fresh = self.times(self.part(gates, 0, 1), self.activated(self.part(total, 3, 4)))
-        if memory is not None:
-            fresh = self.sum((self.times(self.part(gates, 1, 2), memory), 1.0), (fresh, 1.0))
-        return self.times(self.part(gates, 2, 3), self.activated(fresh)), fresh
+        fresh = self.activated(self.part(total, 3, 4))
+        if memory is None:
+            kept = self.times(self.part(gates, 0, 1), fresh)
+        else:
+            both = self.times(self.part(gates, 0, 2), self.call.graph.add(Join(self.call.name, 1), fresh, memory))
+            kept = self.sum((self.part(both, 0, 1), 1.0), (self.part(both, 1, 2), 1.0))
+        return self.times(self.part(gates, 2, 3), self.activated(kept)), kept
 
 
 class GatedCell(Cell):
