@@ -13,8 +13,8 @@
 #'
 #' Dense layers, convolutions, pooling, normalisation, attention, recurrent layers, activations, sums and the like are
 #' computed, also in models with branches; a layer that cannot be is an error of class `syfr_error_unsupported_layer`
-#' that names it. A softmax or sigmoid at the end is computed by the client, who is shown what goes into it: the client gets what
-#' the model's own `predict()` gives.
+#' that names it. A softmax or sigmoid at the end is computed by the client, who is shown what goes into it: the
+#' client gets what the model's own `predict()` gives.
 #'
 #' An Embedding takes tokens: whole numbers from 0 that are smaller than its `input_dim`, straight from an input of the
 #' model. The client shares each token as that many numbers, a 1 in its place and zeros, so that neither the token nor
