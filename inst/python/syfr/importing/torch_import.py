@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from syfr.errors import InputTypeError, UnsupportedLayerError
-from syfr.importing.elements import Curved, Relu, Sum
+from syfr.importing.elements import Curved, Relu, Softmax, Sum
 from syfr.importing.graph import Answer, Graph, Operation
 from syfr.importing.keras_import import Imported
 from syfr.importing.lowering import lower
@@ -28,8 +28,11 @@ BATCH = object()
 """Stands for the number of rows where a module asks for it."""
 
 CURVES = {"sigmoid": "sigmoid", "tanh": "tanh", "softplus": "softplus", "gelu": "gelu", "silu": "silu", "elu": "elu"}
-IGNORED = ("dropout", "dropout2d", "identity", "contiguous", "float", "softmax", "log_softmax", "logsoftmax")
-"""Nothing in a prediction, or only a change of scale of its output, which the order of classes does not notice."""
+IGNORED = ("dropout", "dropout2d", "identity", "contiguous", "float")
+"""Nothing in a prediction."""
+
+SOFTMAX = ("softmax", "log_softmax", "logsoftmax")
+"""At the end only a change of scale, which the order of classes does not notice; a softmax may stand inside too."""
 
 
 def import_module(module: Any, input_shape: Shape, input_range: tuple[float, float]) -> Imported:
@@ -65,6 +68,7 @@ class _Reader:
     def __init__(self, graph: Graph, modules: dict[str, Any]) -> None:
         self._graph, self._modules = graph, modules
         self._values: dict[str, Any] = {}
+        self._only_ends: dict[int, str] = {}
 
     def read(self, nodes: Any) -> None:
         """All nodes, in order."""
@@ -72,7 +76,8 @@ class _Reader:
             if node.op == "placeholder":
                 self._values[node.name] = 0
             elif node.op == "output":
-                self._graph.answers = [Answer(self._value(node.args[0]))]
+                self._graph.answers = [Answer(self._end(self._value(node.args[0])))]
+                self._refuse_inside()
             elif node.op == "call_module":
                 layer = self._modules[node.target]
                 kind = type(layer).__name__.lower()
@@ -108,6 +113,8 @@ class _Reader:
             return self._pool(name, kind, value, layer.kernel_size, layer.stride, layer.padding)
         if kind == "flatten":
             return self._add(value, NewShape(name, (math.prod(self._shape(value)),)))
+        if kind in SOFTMAX:
+            return self._softmax(name, kind, value, layer.dim)
         found: int = self._function(name, kind, [value], {})
         return found
 
@@ -152,6 +159,8 @@ class _Reader:
             return self._curve(name, CURVES[kind], value)
         if kind in IGNORED:
             return value
+        if kind in SOFTMAX:
+            return self._softmax(name, kind, value, kwargs.get("dim", rest[0] if rest else None))
         if kind in ("view", "reshape", "flatten"):
             return self._reshaped(name, kind, value, rest)
         if kind in ("max_pool2d", "avg_pool2d"):
@@ -162,6 +171,24 @@ class _Reader:
         raise UnsupportedLayerError(
             f"'{name}' calls {kind}(), which cannot be computed privately. Supported are {', '.join(_SUPPORTED)}."
         )
+
+    def _softmax(self, name: str, kind: str, value: int, axis: Any) -> int:
+        found = self._add(value, Softmax(name))
+        if kind != "softmax" or axis not in (-1, len(self._shape(value))):
+            self._only_ends[found] = f"'{name}' calls {kind}() over axis {axis}"
+        return found
+
+    def _end(self, value: int) -> int:
+        """What a softmax at the end reads."""
+        node = self._graph.nodes.get(value)
+        return value if node is None or not isinstance(node.operation, Softmax) else node.sources[0]
+
+    def _refuse_inside(self) -> None:
+        for value in self._graph.order():
+            if value in self._only_ends:
+                raise UnsupportedLayerError(
+                    f"{self._only_ends[value]} inside the network. Use softmax() over the last axis, or end with it."
+                )
 
     def _curve(self, name: str, curve: str, value: int) -> int:
         return self._add(value, Curved(name, curve))
@@ -183,7 +210,7 @@ class _Reader:
 
 _POOLING = ("kernel_size", "stride", "padding")
 _MODULES = ("Linear", "Conv2d", "BatchNorm1d", "BatchNorm2d", "MaxPool2d", "AvgPool2d")
-_SUPPORTED = (*_MODULES, "relu", "relu6", *CURVES, "view", "reshape", "flatten", "add", "sub")
+_SUPPORTED = (*_MODULES, "relu", "relu6", *CURVES, "softmax", "view", "reshape", "flatten", "add", "sub")
 
 def _numbers(parameter: Any) -> Floats:
     return np.asarray(parameter.detach().cpu().numpy(), np.float64)
