@@ -49,8 +49,9 @@ AHEAD_ROWS = 256
 WINDOW_BYTES = 8 << 20
 """Preprocessing that a running query asks for at a time: what others send must not wait behind all of it."""
 
-BLOCK_BYTES = 2 << 20
-"""Preprocessing is made in blocks of about this size: they fit the cache, and a query never waits long for one."""
+BLOCK_BYTES = 8 << 20
+"""Preprocessing is made in blocks of about this size, and online work goes on in parts of as many rows: large enough
+that messages cost little, small enough that a query never waits long for one."""
 
 SMALL_BLOCK = 8
 """Rows of a block for sessions that ask for a row at a time."""
