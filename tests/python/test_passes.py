@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -62,16 +63,16 @@ def crowded(cluster: Cluster) -> Iterator[tuple[Model, str]]:
         number = owner.shared(model)
         for server in SERVERS[:2]:
             slow.wires[server].send(slow.open(number, model).frame(model.input(1), 0))
-        until_under_way(cluster)
+        until_under_way(cluster, *SERVERS[:2])
         yield model, number
         owner.tell("drop", model=number)
 
 
-def until_under_way(cluster: Cluster) -> None:
-    """Wait until both queries have arrived."""
+def until_under_way(cluster: Cluster, *servers: str) -> None:
+    """Wait until a query has arrived at each."""
     stop = time.monotonic() + 10
     with cluster.owner() as owner:
-        while any(owner.wires[server].call("status")["under_way"] < 1 for server in SERVERS[:2]):
+        while any(owner.wires[server].call("status")["under_way"] < 1 for server in servers):
             assert time.monotonic() < stop
             time.sleep(0.01)
 
@@ -240,3 +241,24 @@ def collect(model: Model, sessions: list[Session], starts: list[int]) -> None:
     """The right answers."""
     for session, start in zip(sessions, starts, strict=True):
         np.testing.assert_allclose(session.collect(start)[0], model.plain(model.input(1)), atol=0.01)
+
+
+def lifted() -> Model:
+    """A model whose clients are not trusted: of its first messages none goes to the other server."""
+    model = perceptron()
+    return replace(model, program=replace(model.program, untrusted_clients=True))
+
+
+@pytest.mark.parametrize("server", SERVERS[:2])
+@pytest.mark.parametrize("model", [perceptron(), lifted()], ids=["trusted", "untrusted"])
+def test_one_server_has_a_query_wait_and_the_other_does_not(cluster: Cluster, server: str, model: Model) -> None:
+    """As queries of others run at one of them only."""
+    with ExitStack() as stack, cluster.owner() as owner:
+        number = owner.shared(model)
+        slow, session = open_sessions(cluster, stack, model, number, 2)
+        slow.client.wires[server].send(slow.frame(model.input(1), 0))
+        until_under_way(cluster, server)
+        for turn in range(4):
+            x = model.input(1, seed=turn)
+            np.testing.assert_allclose(session.collect(session.send(x), 10)[0], model.plain(x), atol=0.01)
+        owner.tell("drop", model=number)

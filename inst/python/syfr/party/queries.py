@@ -166,6 +166,9 @@ class Queries:
             return
         masked = masked_input[start - place.start : start - place.start + rows]
         query.begun_until += rows
+        if session.together and place.rows == 1 and session.model.program.untrusted_clients:
+            # The lift asks the dealer first: the partner, where it may wait for a pass, would hear nothing of it.
+            self._send(self._role.partner, "began", place.fields())
         if query.begun_until == place.stop:
             query.masked_input = None
         self._start(session, query, start, masked, prepared)
@@ -238,6 +241,14 @@ class Queries:
             early = self._early.setdefault((place.session, place.start), [])
             if len(early) < MAX_EARLY:
                 early.append((peer, place, name, arrays))
+
+    def began_alone(self, session: Session, place: Place) -> None:
+        """At server0 and server1: the partner has begun a query by itself."""
+        query = session.queries.get(place.start)
+        if query is not None and query.together:
+            self._go_alone(session, query)
+        elif place.start >= session.accepted_until:
+            self._early.setdefault((place.session, place.start), [])
 
     def began(self, session: Session, place: Place) -> None:
         """At the dealer: a query runs in which it has no part but to count it."""

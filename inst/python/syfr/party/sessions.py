@@ -313,11 +313,13 @@ class Sessions:
                 session.give_up(place)
                 self._restless[session.number] = session
 
-    def began(self, _: Role, fields: Fields, __: Frame) -> None:
-        """At the dealer: a query without compares has begun."""
+    def began(self, peer: Role, fields: Fields, _: Frame) -> None:
+        """At the dealer: a query without compares has begun. At the others: one has begun alone at the partner."""
         place = Place.read(fields, MAX_ROWS)
         session = self._sessions.get(place.session)
-        if session is not None and self._role is DEALER and place.stop - session.pool.ready_until <= 2 * MAX_ROWS:
+        if session is not None and peer is not DEALER and self._role is not DEALER:
+            self._queries.began_alone(session, place)
+        elif session is not None and self._role is DEALER and place.stop - session.pool.ready_until <= 2 * MAX_ROWS:
             session.wanted_until = max(session.wanted_until, place.stop)
             while session.pool.ready_until < place.stop and self._deal(session):
                 pass
