@@ -7,11 +7,12 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from harness import small_models
-from syfr.errors import BusyError, ProtocolError
+from syfr.errors import BusyError, NotConnectedError, ProtocolError
 from syfr.link import Frame
 from syfr.party.preprocessing import join_rows
 from workers import SERVERS, Client, Cluster, Model, Session, cluster_of, dense, digits, perceptron
@@ -68,11 +69,11 @@ def crowded(cluster: Cluster) -> Iterator[tuple[Model, str]]:
         owner.tell("drop", model=number)
 
 
-def until_under_way(cluster: Cluster, *servers: str) -> None:
-    """Wait until a query has arrived at each."""
+def until_under_way(cluster: Cluster, *servers: str, count: int = 1) -> None:
+    """Wait until so many queries have arrived at each."""
     stop = time.monotonic() + 10
     with cluster.owner() as owner:
-        while any(owner.wires[server].call("status")["under_way"] < 1 for server in servers):
+        while any(owner.wires[server].call("status")["under_way"] < count for server in servers):
             assert time.monotonic() < stop
             time.sleep(0.01)
 
@@ -262,3 +263,28 @@ def test_one_server_has_a_query_wait_and_the_other_does_not(cluster: Cluster, se
             x = model.input(1, seed=turn)
             np.testing.assert_allclose(session.collect(session.send(x), 10)[0], model.plain(x), atol=0.01)
         owner.tell("drop", model=number)
+
+
+SHORT = """
+from syfr.party import passes, sessions
+passes.GATHER_SECONDS = 0.6
+sessions.KEPT_SECONDS = 0.1
+"""
+"""Workers at which a query waits for longer than the dealer remembers a session that has ended."""
+
+
+def test_a_query_that_waits_does_not_outlive_its_session_at_the_dealer(tmp_path: Path) -> None:
+    model = perceptron()
+    with cluster_of(tmp_path, all=SHORT) as cluster, ExitStack() as stack, cluster.owner() as owner:
+        number = owner.shared(model)
+        first, second, *sessions, leaving = open_sessions(cluster, stack, model, number, 5)
+        for server, slow in zip(SERVERS[:2], (first, second), strict=True):
+            slow.client.wires[server].send(slow.frame(model.input(1), 0))
+        until_under_way(cluster, *SERVERS[:2])
+        starts = [session.send(model.input(1)) for session in sessions]
+        start = leaving.send(model.input(1))
+        until_under_way(cluster, *SERVERS[:2], count=4)
+        leaving.client.wires["server2"].close()
+        with pytest.raises(NotConnectedError):
+            leaving.collect(start, 10)
+        collect(model, sessions, starts)

@@ -148,6 +148,10 @@ class Passes:
             self._links.send(Role.SERVER0, "waiting", {"session": query.place.session, "start": start})
         self.compose()
 
+    def waits(self, query: Query) -> bool:
+        """Whether a query is in no pass yet."""
+        return (query.place.session, query.place.start) in self._waiting
+
     def alone(self, query: Query) -> Member | None:
         """Take a query out that must run by itself after all: the partner has begun it so."""
         return self._waiting.pop((query.place.session, query.place.start), None)

@@ -362,6 +362,12 @@ class Queries:
             kind = error_classes().get(text(fields.get("code"), "code"), ProtocolError)
             self.fail(session, query, kind(text(fields.get("message"), "message", 2000)), tell=False)
 
+    def fail_waiting(self, session: Session, error: SyfrError) -> None:
+        """End the queries of a session that wait for a pass."""
+        for query in list(session.queries.values()):
+            if query.together and (query.masked_input is not None or self.passes.waits(query)):
+                self.fail(session, query, error)
+
     def fail_all(self, session: Session, error: SyfrError) -> None:
         """End every query of a session."""
         for query in list(session.queries.values()):

@@ -35,6 +35,8 @@ MAX_UNCONFIRMED = 4096
 
 DISAGREE = "The workers were given different seeds, models or sizes for this session, or have different clients in it."
 
+GONE = "This session has ended at server2: the connection to it was lost. Connect again."
+
 
 def opening_proof(session: Session, seed: bytes) -> bytes:
     """What server0 or server1 sends the dealer, who has its seed too: both were asked for the same session.
@@ -245,6 +247,7 @@ class Sessions:
         session = self._sessions.get(octets(fields.get("session"), "session", SESSION_BYTES))
         if session is not None and peer is DEALER:
             session.together = False
+            self._queries.fail_waiting(session, NotConnectedError(GONE))
 
     def opened(self, peer: Role, fields: Fields, _: Frame) -> None:
         """At the dealer: a server has a session open, so it can take preprocessing."""
