@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from harness import small_models
-from syfr.errors import BusyError, NotConnectedError, ProtocolError
+from syfr.errors import BusyError, DeadlineError, NotConnectedError, ProtocolError
 from syfr.link import Frame
 from syfr.party.preprocessing import join_rows
 from workers import SERVERS, Client, Cluster, Model, Session, cluster_of, dense, digits, perceptron
@@ -288,3 +288,49 @@ def test_a_query_that_waits_does_not_outlive_its_session_at_the_dealer(tmp_path:
         with pytest.raises(NotConnectedError):
             leaving.collect(start, 10)
         collect(model, sessions, starts)
+
+
+def test_a_pass_ends_when_nobody_waits_for_it_any_more(tmp_path: Path) -> None:
+    """So that what cannot go on does not keep others from running together."""
+    silent = "from syfr.party import passes\npasses.Passes.message = lambda *_: None"
+    model = perceptron()
+    with cluster_of(tmp_path, server0=SEEN, server2=silent) as cluster, ExitStack() as stack:
+        number = stack.enter_context(cluster.owner()).shared(model)
+        first, second, session = open_sessions(cluster, stack, model, number, 3)
+        for server, slow in zip(SERVERS[:2], (first, second), strict=True):
+            slow.client.wires[server].send(slow.frame(model.input(1), 0))
+        until_under_way(cluster, *SERVERS[:2])
+        for turn in range(3):
+            for server in SERVERS[:2]:
+                session.client.wires[server].send(session.frame(model.input(1), turn, {"seconds": 0.5}))
+            with pytest.raises(DeadlineError, match="No answer in"):
+                session.collect(turn)
+        assert passes(cluster) == [1, 1, 1]
+
+
+SLOW = """
+from syfr.party import passes
+began = passes.Passes.begin
+def begin(self, *given):
+    self._reactor.after(0.5, lambda: began(self, *given))
+passes.Passes.begin = begin
+"""
+"""A worker that hears late of passes."""
+
+
+def test_the_dealer_counts_nothing_that_ended_before_it_heard_of_the_pass(tmp_path: Path) -> None:
+    model = perceptron()
+    with cluster_of(tmp_path, server2=SLOW) as cluster, ExitStack() as stack:
+        owner = stack.enter_context(cluster.owner())
+        number = owner.shared(model, 10)
+        first, second, session = open_sessions(cluster, stack, model, number, 3)
+        for server, slow in zip(SERVERS[:2], (first, second), strict=True):
+            slow.client.wires[server].send(slow.frame(model.input(1), 0))
+        until_under_way(cluster, *SERVERS[:2])
+        for server in SERVERS[:2]:
+            session.client.wires[server].send(session.frame(model.input(1), 0, {"seconds": 0.2}))
+        with pytest.raises(DeadlineError):
+            session.collect(0)
+        time.sleep(0.5)
+        assert owner.wires["server2"].call("status")["under_way"] == 0
+        assert [counted["running"] for counted in owner.counters(number)] == [1, 1, 0]

@@ -159,8 +159,11 @@ class Passes:
     def ended(self, query: Query) -> None:
         """A query has failed; what was offered to server0 is kept for a moment, since others may depend on it."""
         key = query.place.session, query.place.start
+        self._offered.pop(key, None)
         member = self._waiting.get(key)
         if member is None:
+            if query.together:
+                self._reactor.after(0, lambda: self._abandon(query))  # when the peers were told of the query
             return
         if self._role is Role.SERVER1:
             self._reactor.after(KEPT_SECONDS, lambda: self._waiting.pop(key, None))
@@ -213,9 +216,13 @@ class Passes:
         if peer is not Role.SERVER0:
             raise ProtocolError(f"{peer.label} begins a pass; only server0 does.")
         number, keys = octets(fields.get("pass"), "pass", SESSION_BYTES), _keys(fields.get("queries"))
-        found = [self._dealt(key, sessions) if self._role is DEALER else self._waiting.pop(key, None) for key in keys]
+        ended = number in self._over  # a peer that was quicker than this word has ended it
+        if self._role is DEALER:
+            found = [None if ended else self._dealt(key, sessions) for key in keys]
+        else:
+            found = [self._waiting.pop(key, None) for key in keys]
         members = [member for member in found if member is not None]
-        if len(members) < len(keys):
+        if ended or len(members) < len(keys):
             self._passes[number] = Pass(Place(number, 0, len(keys)), members)
             self._fail(self._passes[number], BusyError(SPOILT))
             return
@@ -307,9 +314,7 @@ class Passes:
 
     def _end(self, made: Pass, error: SyfrError) -> None:
         del self._passes[made.place.session]
-        self._over.append(made.place.session)
-        if made.run is not None:
-            made.run.close()
+        self._close(made)
         # Whose fault it was does not show where several run together; alone, it does.
         reason = error if len(made.members) == 1 else BusyError(SPOILT)
         for client in {member.session.client.name for member in made.members}:
@@ -319,6 +324,24 @@ class Passes:
             if member.waited_for:
                 self._failed(member.session, member.query, reason)
         self.compose()
+
+    def _abandon(self, query: Query) -> None:
+        """End the pass of a query that has failed, if it was the last one that anybody waited for."""
+        for number, made in list(self._passes.items()):
+            if any(member.query is query for member in made.members):
+                if not any(member.waited_for for member in made.members):
+                    del self._passes[number]
+                    self._close(made)
+                    if self._role is not DEALER:  # who may hear of the pass after the end of its queries
+                        self._links.send(DEALER, "spoilt", {"pass": number})
+                    self.compose()
+                return
+
+    def _close(self, made: Pass) -> None:
+        self._over.append(made.place.session)
+        self._early.pop(made.place.session, None)
+        if made.run is not None:
+            made.run.close()
 
     def _calm(self, client: str) -> None:
         left = self._spoilt.get(client)
