@@ -309,13 +309,17 @@ def test_a_pass_ends_when_nobody_waits_for_it_any_more(tmp_path: Path) -> None:
 
 
 SLOW = """
-from syfr.party import passes
-began = passes.Passes.begin
-def begin(self, *given):
-    self._reactor.after(0.5, lambda: began(self, *given))
-passes.Passes.begin = begin
+from syfr.party import passes, service
+from syfr.protocol.roles import Role
+received = service.Worker._from_peer
+def later(self, peer, frame):
+    if peer is Role.SERVER0:
+        self.reactor.after(0.3, lambda: received(self, peer, frame))
+    else:
+        received(self, peer, frame)
+service.Worker._from_peer = later
 """
-"""A worker that hears late of passes."""
+"""A worker to which the way from server0 is long."""
 
 
 def test_the_dealer_counts_nothing_that_ended_before_it_heard_of_the_pass(tmp_path: Path) -> None:
@@ -334,3 +338,23 @@ def test_the_dealer_counts_nothing_that_ended_before_it_heard_of_the_pass(tmp_pa
         time.sleep(0.5)
         assert owner.wires["server2"].call("status")["under_way"] == 0
         assert [counted["running"] for counted in owner.counters(number)] == [1, 1, 0]
+
+
+def test_messages_of_sessions_that_have_ended_are_not_taken_for_those_of_passes(tmp_path: Path) -> None:
+    """What the dealer keeps of passes that it has not heard of yet must not give way to them."""
+    model = perceptron()
+    with cluster_of(tmp_path, server2=SLOW + "passes.MAX_EARLY = 2") as cluster, ExitStack() as stack:
+        number = stack.enter_context(cluster.owner()).shared(model)
+        first, second, session, *leaving = open_sessions(cluster, stack, model, number, 6)
+        for one in (session, *leaving):
+            one.check()
+        for one in leaving:
+            one.client.wires["server2"].close()
+        for server, slow in zip(SERVERS[:2], (first, second), strict=True):
+            slow.client.wires[server].send(slow.frame(model.input(1), 0))
+        until_under_way(cluster, *SERVERS[:2])
+        starts = [session.send(model.input(1))]
+        time.sleep(0.1)
+        for one in leaving:
+            one.send(model.input(1))
+        collect(model, [session], starts)

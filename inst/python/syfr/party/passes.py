@@ -43,8 +43,14 @@ GATHER_SECONDS = 0.0005
 KEPT_SECONDS = 1.0
 """What server1 has offered may be on its way into a pass: it is kept so long after its query has ended."""
 
+PART = 1 << 16
+"""Messages of passes have this for the number of a part, which no query's have: they are known before the pass is."""
+
 MAX_OFFERED = 4096
 MAX_EARLY = 64
+MAX_MESSAGES = 4096
+"""Passes that the dealer has not heard of yet, and messages of each: those of all steps that read the input."""
+
 REMEMBERED = 256
 LONGEST_ALONE = 16
 
@@ -242,7 +248,7 @@ class Passes:
     def _begin(self, number: bytes, members: list[Member]) -> None:
         made = self._passes[number] = Pass(Place(number, 0, len(members)), members)
         model = members[0].session.model
-        channel = LinkChannel(self._role, self._links, made.place, 0, None)
+        channel = LinkChannel(self._role, self._links, made.place, PART, None)
         prepared = join_rows([member.prepared for member in members])
         if self._role is DEALER:
             made.run = Run(executor.run_dealer(channel, model.plan(), prepared), channel)
@@ -262,18 +268,21 @@ class Passes:
             self.message(sender, made.place, name, arrays)
 
     def message(self, peer: Role, place: Place, name: Sequence[object], arrays: Sequence[Array]) -> None:
-        """A message of a pass."""
+        """A message of a pass, or of a query whose session has ended here."""
+        part, step, kind, clock = [whole(value, "message") for value in name]
+        if part != PART:
+            return
         made = self._passes.get(place.session)
         if made is None or made.run is None:
             # server1 is quicker than the word of server0 that the pass begins; what comes later is of one that is over.
             if self._role is DEALER and peer is Role.SERVER1 and place.session not in self._over:
                 early = self._early.setdefault(place.session, [])
-                early.append((peer, name, arrays))
-                if len(self._early) > MAX_EARLY or len(early) > MAX_EARLY:
+                if len(early) < MAX_MESSAGES:
+                    early.append((peer, name, arrays))
+                if len(self._early) > MAX_EARLY:
                     del self._early[next(iter(self._early))]
             return
-        part, step, kind, clock = [whole(value, "message") for value in name]
-        if place != made.place or part or kind >= len(MESSAGES):
+        if place != made.place or kind >= len(MESSAGES):
             self._fail(made, ProtocolError(f"{peer.label} sent a message of another pass."))
             return
         run, tag = made.run, (step, MESSAGES[kind])
