@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -60,13 +61,20 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 def crowded(cluster: Cluster) -> Iterator[tuple[Model, str]]:
     """A model, and two clients' queries that stay under way, as only one server has each: so others run together."""
     model = perceptron()
-    with cluster.owner() as owner, cluster.client() as slow:
+    with cluster.owner() as owner, ExitStack() as stack:
         number = owner.shared(model)
-        for server in SERVERS[:2]:
-            slow.wires[server].send(slow.open(number, model).frame(model.input(1), 0))
-        until_under_way(cluster, *SERVERS[:2])
+        keep_under_way(cluster, stack, model, number)
         yield model, number
         owner.tell("drop", model=number)
+
+
+def keep_under_way(cluster: Cluster, stack: ExitStack, model: Model, number: str) -> Client:
+    """Have both servers wait for the other with a query of somebody: so others run together."""
+    slow = stack.enter_context(cluster.client())
+    for server in SERVERS[:2]:
+        slow.wires[server].send(slow.open(number, model).frame(model.input(1), 0))
+    until_under_way(cluster, *SERVERS[:2])
+    return slow
 
 
 def until_under_way(cluster: Cluster, *servers: str, count: int = 1) -> None:
@@ -277,10 +285,8 @@ def test_a_query_that_waits_does_not_outlive_its_session_at_the_dealer(tmp_path:
     model = perceptron()
     with cluster_of(tmp_path, all=SHORT) as cluster, ExitStack() as stack, cluster.owner() as owner:
         number = owner.shared(model)
-        first, second, *sessions, leaving = open_sessions(cluster, stack, model, number, 5)
-        for server, slow in zip(SERVERS[:2], (first, second), strict=True):
-            slow.client.wires[server].send(slow.frame(model.input(1), 0))
-        until_under_way(cluster, *SERVERS[:2])
+        keep_under_way(cluster, stack, model, number)
+        *sessions, leaving = open_sessions(cluster, stack, model, number, 3)
         starts = [session.send(model.input(1)) for session in sessions]
         start = leaving.send(model.input(1))
         until_under_way(cluster, *SERVERS[:2], count=4)
@@ -296,10 +302,8 @@ def test_a_pass_ends_when_nobody_waits_for_it_any_more(tmp_path: Path) -> None:
     model = perceptron()
     with cluster_of(tmp_path, server0=SEEN, server2=silent) as cluster, ExitStack() as stack:
         number = stack.enter_context(cluster.owner()).shared(model)
-        first, second, session = open_sessions(cluster, stack, model, number, 3)
-        for server, slow in zip(SERVERS[:2], (first, second), strict=True):
-            slow.client.wires[server].send(slow.frame(model.input(1), 0))
-        until_under_way(cluster, *SERVERS[:2])
+        keep_under_way(cluster, stack, model, number)
+        session = stack.enter_context(cluster.client()).open(number, model)
         for turn in range(3):
             for server in SERVERS[:2]:
                 session.client.wires[server].send(session.frame(model.input(1), turn, {"seconds": 0.5}))
@@ -327,10 +331,8 @@ def test_the_dealer_counts_nothing_that_ended_before_it_heard_of_the_pass(tmp_pa
     with cluster_of(tmp_path, server2=SLOW) as cluster, ExitStack() as stack:
         owner = stack.enter_context(cluster.owner())
         number = owner.shared(model, 10)
-        first, second, session = open_sessions(cluster, stack, model, number, 3)
-        for server, slow in zip(SERVERS[:2], (first, second), strict=True):
-            slow.client.wires[server].send(slow.frame(model.input(1), 0))
-        until_under_way(cluster, *SERVERS[:2])
+        keep_under_way(cluster, stack, model, number)
+        session = stack.enter_context(cluster.client()).open(number, model)
         for server in SERVERS[:2]:
             session.client.wires[server].send(session.frame(model.input(1), 0, {"seconds": 0.2}))
         with pytest.raises(DeadlineError):
@@ -345,16 +347,29 @@ def test_messages_of_sessions_that_have_ended_are_not_taken_for_those_of_passes(
     model = perceptron()
     with cluster_of(tmp_path, server2=SLOW + "passes.MAX_EARLY = 2") as cluster, ExitStack() as stack:
         number = stack.enter_context(cluster.owner()).shared(model)
-        first, second, session, *leaving = open_sessions(cluster, stack, model, number, 6)
+        session, *leaving = open_sessions(cluster, stack, model, number, 4)
         for one in (session, *leaving):
             one.check()
         for one in leaving:
             one.client.wires["server2"].close()
-        for server, slow in zip(SERVERS[:2], (first, second), strict=True):
-            slow.client.wires[server].send(slow.frame(model.input(1), 0))
-        until_under_way(cluster, *SERVERS[:2])
+        keep_under_way(cluster, stack, model, number)
         starts = [session.send(model.input(1))]
         time.sleep(0.1)
         for one in leaving:
             one.send(model.input(1))
         collect(model, [session], starts)
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_worker_that_leaves_finishes_what_waits_for_a_pass(tmp_path: Path, server: str) -> None:
+    model = perceptron()
+    with cluster_of(tmp_path, all=SHORT) as cluster, ExitStack() as stack:
+        number = stack.enter_context(cluster.owner()).shared(model)
+        slow = keep_under_way(cluster, stack, model, number)
+        sessions = open_sessions(cluster, stack, model, number, 3)
+        starts = [session.send(model.input(1)) for session in sessions]
+        until_under_way(cluster, *SERVERS[:2], count=4)
+        cluster.signal(server, signal.SIGTERM)
+        collect(model, sessions, starts)
+        slow.close()
+        assert cluster.processes[server].wait(10) == 0

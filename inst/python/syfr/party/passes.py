@@ -160,7 +160,9 @@ class Passes:
 
     def alone(self, query: Query) -> Member | None:
         """Take a query out that must run by itself after all: the partner has begun it so."""
-        return self._waiting.pop((query.place.session, query.place.start), None)
+        key = query.place.session, query.place.start
+        self._offered.pop(key, None)
+        return self._waiting.pop(key, None)
 
     def ended(self, query: Query) -> None:
         """A query has failed; what was offered to server0 is kept for a moment, since others may depend on it."""
