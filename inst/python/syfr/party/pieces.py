@@ -12,10 +12,10 @@ from typing import Any
 
 from syfr.protocol.roles import Role
 
-PIECE_BYTES = 32 << 20
+PIECE_BYTES = 64 << 20
 """Memory of a piece at server0 or server1; a step that needs more is a piece by itself."""
 
-PIECES_AHEAD = 256 << 20
+PIECES_AHEAD = 512 << 20
 """Memory for the pieces of all sessions that were dealt and not used."""
 
 
