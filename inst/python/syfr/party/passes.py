@@ -52,7 +52,8 @@ MAX_MESSAGES = 4096
 """Passes that the dealer has not heard of yet, and messages of each: those of all steps that read the input."""
 
 REMEMBERED = 256
-LONGEST_ALONE = 16
+LONGEST_ALONE = 6
+"""Doublings: a client whose passes keep failing is answered alone 64 times between two of them."""
 
 SPOILT = "Another query that ran together with this one could not be computed. Ask again."
 
