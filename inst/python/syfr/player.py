@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 from syfr.directories import cache_directory, cluster_directory, locked, remove, state_directory
 from syfr.errors import InputTypeError, SyfrError
 from syfr.logs import FORMATS, log_to_standard_error
-from syfr.party.heap import keep_memory
 from syfr.protocol.roles import SERVERS, Role
 from syfr.trust.identity import Bundle
 
@@ -144,7 +143,6 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     log_to_standard_error(options.role, options.log_format)
     role = next(role for role in SERVERS if role.label == options.role)
-    keep_memory()
     try:
         addresses = read_config(options.config)
         worker = load_worker(

@@ -2,7 +2,8 @@
 
 Preprocessing of a large network makes and frees arrays of many megabytes all the time. The C library gives each of
 them back and asks for it anew, and the system clears every page of it: with glibc that takes longer than what a worker
-computes. Other C libraries keep to their own ways.
+computes. Other C libraries keep to their own ways. A worker begins with it when the first such network is asked: for
+small ones it would hold more memory and win nothing.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ from syfr.ring.fixedpoint import Words
 MAX_PASSES = 4
 """At a time. Another one begins only with as many queries as are running: many at once are worth a moment's wait."""
 
-MAX_MEMBERS = 32
+MAX_MEMBERS = 16
 
 GATHER_SECONDS = 0.0005
 """Clients whose answers came together ask again together: the first waits so long for the others."""

@@ -41,6 +41,9 @@ AHEAD_REQUEST = 68 << 20
 AHEAD_TOTAL = 80 << 20
 """and for all of them."""
 
+AHEAD_SMALL = 60 << 20
+"""Those that ask for a few rows at a time need less: their queries run together, which takes memory too."""
+
 LEAST_WEIGHT, MOST_WEIGHT = 16, 128
 """Sessions share that memory by the rows of their requests, within these bounds."""
 
@@ -107,7 +110,8 @@ class Query:
 
 def ahead_bytes(request: int, weight: int, weights: int) -> int:
     """Memory for a session's preprocessing ahead, when a request of it needs ``request`` bytes."""
-    return min(max(AHEAD_BYTES, min(request, AHEAD_REQUEST)), AHEAD_TOTAL * weight // weights)
+    total = AHEAD_TOTAL if weight > LEAST_WEIGHT else AHEAD_SMALL
+    return min(max(AHEAD_BYTES, min(request, AHEAD_REQUEST)), total * weight // weights)
 
 
 @dataclass(frozen=True, repr=False)
