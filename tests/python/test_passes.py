@@ -21,7 +21,7 @@ from workers import SERVERS, Client, Cluster, Model, Session, cluster_of, dense,
 SEEN = """
 import sys
 from syfr.party import passes
-passes.GATHER_SECONDS = 0.1
+passes.GATHER_SECONDS = 0.3
 began = passes.Passes._begin
 def begin(self, number, members):
     print("a pass of", len(members), file=sys.stderr, flush=True)
