@@ -13,7 +13,7 @@ STATUS = {
     "sessions": 2,
     "connections": 5,
     "under_way": 1,
-    "queries": {"buckets": [1, 0, 2] + [0] * 13, "seconds": 0.02, "failed": {"deadline": 4}},
+    "queries": {"buckets": [1, 0, 2] + [0] * 13, "seconds": 0.02, "failed": {"deadline": 4}, "together": 2},
     "waiting_for": ["server2"],
     "sent": {"server1": 10, "server2": 0},
     "received": {"server1": 7, "server2": 5},
@@ -35,6 +35,7 @@ def test_the_counters_are_those_of_the_status() -> None:
     assert 'syfr_link_up{peer="server1"} 1.0' in text
     assert 'syfr_link_up{peer="server2"} 0.0' in text
     assert 'syfr_failed_queries_total{reason="deadline"} 4.0' in text
+    assert "syfr_queries_together_total 2.0" in text
     assert 'syfr_query_seconds_bucket{le="0.0025"} 1.0' in text
     assert 'syfr_query_seconds_bucket{le="+Inf"} 3.0' in text
     assert "syfr_query_seconds_sum 0.02" in text

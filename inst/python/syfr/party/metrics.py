@@ -83,6 +83,9 @@ def _queries(counted: Mapping[str, Any]) -> Iterator[Any]:
     for code, count in counted["failed"].items():
         failed.add_metric([code], count)
     yield failed
+    yield CounterMetricFamily(
+        "syfr_queries_together", "Queries that were answered in a pass, with those of others.", counted["together"]
+    )
 
 
 def publish(address: str, status: Status) -> int:
