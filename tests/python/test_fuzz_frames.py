@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from syfr.errors import ClosedError, ProtocolError
 from syfr.link import PREFIX, Connection, Frame, Limits, decode
-from syfr.party.preprocessing import row_bytes
+from syfr.party.preprocessing import Plan, row_bytes
 from syfr.program import Program
 from workers import digits, perceptron, truncated
 
@@ -214,5 +214,5 @@ def test_programs(count: int) -> None:
             refused += 1
             continue
         assert Program.from_message(msgpack.unpackb(msgpack.packb(program.to_message()))) == program
-        assert row_bytes(program) > 0
+        assert row_bytes(Plan(program)) > 0
     assert 0.3 * count < refused < count

@@ -24,7 +24,7 @@ from syfr.importing.operations import Lookup
 from syfr.importing.places import Places
 from syfr.importing.tokens import spread_tokens
 from syfr.party.memory import MemoryCluster
-from syfr.party.preprocessing import row_bytes
+from syfr.party.preprocessing import Plan, row_bytes
 from syfr.program import Part, Program
 from syfr.steps import Linear, Slice
 
@@ -201,7 +201,7 @@ def test_what_is_told_of_a_model_says_how_many_tokens_there_are() -> None:
 
 def test_memory_of_a_row_grows_with_the_vocabulary() -> None:
     small, large = (import_model(classifier(words=words)).program for words in (10, 10_000))
-    assert row_bytes(large) > row_bytes(small) + 6 * 9_000 * 8
+    assert row_bytes(Plan(large)) > row_bytes(Plan(small)) + 6 * 9_000 * 8
 
 
 def test_a_token_is_shared_as_a_single_one() -> None:

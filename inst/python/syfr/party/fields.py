@@ -13,6 +13,9 @@ Fields = Mapping[str, Any]
 SESSION_BYTES = 16
 LARGEST = 1 << 48
 
+Key = tuple[bytes, int]
+"""What names a query: its session and its first row."""
+
 
 def fields_of(meta: object) -> Fields:
     """The fields of a frame; raises ProtocolError when it has none."""
@@ -78,6 +81,11 @@ class Place(NamedTuple):
     def of(cls, session: object, start: object, rows: object, most: int) -> Place:
         """From three values of a frame, each checked."""
         return cls(octets(session, "session", SESSION_BYTES), whole(start, "start"), whole(rows, "rows", 1, most))
+
+    @property
+    def key(self) -> Key:
+        """The name of the query that has these rows."""
+        return self.session, self.start
 
     @property
     def stop(self) -> int:

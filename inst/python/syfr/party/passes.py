@@ -21,7 +21,7 @@ import numpy as np
 
 from syfr.errors import BusyError, ProtocolError, SyfrError
 from syfr.party import executor
-from syfr.party.fields import SESSION_BYTES, Fields, Place, octets, whole
+from syfr.party.fields import SESSION_BYTES, Fields, Key, Place, octets, whole
 from syfr.party.messages import LinkChannel
 from syfr.party.peers import PeerLinks
 from syfr.party.preprocessing import join_rows
@@ -57,8 +57,6 @@ LONGEST_ALONE = 6
 
 SPOILT = "Another query that ran together with this one could not be computed. Ask again."
 
-Key = tuple[bytes, int]
-
 
 @dataclass(eq=False)
 class Member:
@@ -76,7 +74,7 @@ class Member:
     @property
     def key(self) -> Key:
         """Which query."""
-        return self.query.place.session, self.query.place.start
+        return self.query.place.key
 
     @property
     def kind(self) -> tuple[str, bool]:
@@ -157,17 +155,17 @@ class Passes:
 
     def waits(self, query: Query) -> bool:
         """Whether a query is in no pass yet."""
-        return (query.place.session, query.place.start) in self._waiting
+        return query.place.key in self._waiting
 
     def alone(self, query: Query) -> Member | None:
         """Take a query out that must run by itself after all: the partner has begun it so."""
-        key = query.place.session, query.place.start
+        key = query.place.key
         self._offered.pop(key, None)
         return self._waiting.pop(key, None)
 
     def ended(self, query: Query) -> None:
         """A query has failed; what was offered to server0 is kept for a moment, since others may depend on it."""
-        key = query.place.session, query.place.start
+        key = query.place.key
         self._offered.pop(key, None)
         member = self._waiting.get(key)
         if member is None:
@@ -181,11 +179,7 @@ class Passes:
 
     def answered_alone(self, client: str) -> None:
         """A query that ran by itself was answered."""
-        left = self._alone.get(client)
-        if left is not None and left <= 1:
-            del self._alone[client]
-        elif left is not None:
-            self._alone[client] = left - 1
+        _count_down(self._alone, client)
 
     def offered(self, peer: Role, fields: Fields) -> None:
         """At server0: server1 has a query that waits."""
@@ -301,7 +295,7 @@ class Passes:
             self._over.append(made.place.session)
             for row, member in enumerate(made.members):
                 if member.waited_for:
-                    self._calm(member.session.client.name)
+                    _count_down(self._spoilt, member.session.client.name)
                     results = [] if self._role is DEALER else [made.run.result[row : row + 1]]
                     self._answered(member.session, member.query, results, made.transcripts, made.run.channel.clock)
             self.compose()
@@ -355,13 +349,6 @@ class Passes:
         if made.run is not None:
             made.run.close()
 
-    def _calm(self, client: str) -> None:
-        left = self._spoilt.get(client)
-        if left is not None and left <= 1:
-            del self._spoilt[client]
-        elif left is not None:
-            self._spoilt[client] = left - 1
-
     def clear(self) -> None:
         """A link is lost, and with it all that waits or runs; the sessions end by themselves."""
         for made in self._passes.values():
@@ -369,6 +356,13 @@ class Passes:
                 made.run.close()
         for kept in (self._passes, self._waiting, self._offered, self._early):
             kept.clear()
+
+
+def _count_down(counts: dict[str, int], client: str) -> None:
+    """One less of what is counted for a client; nothing is kept of one for whom nothing is left."""
+    left = counts.pop(client, 0) - 1
+    if left > 0:
+        counts[client] = left
 
 
 def _keys(value: object) -> list[Key]:

@@ -23,6 +23,11 @@ class Pool:
         self.next_row = 0
         self.ready_until = 0
 
+    @property
+    def prepared(self) -> int:
+        """Rows that are prepared and were not handed out."""
+        return self.ready_until - self.next_row
+
     def add(self, start: int, rows: int, block: Any) -> None:
         """Add the block that follows the last one."""
         if start != self.ready_until:

@@ -327,9 +327,9 @@ def join_rows(parts: Sequence[Part]) -> Part:
     return same
 
 
-def row_bytes(program: Program) -> int:
+def row_bytes(plan: Plan) -> int:
     """Memory of one prepared row at server0 or server1, in bytes, nearly."""
-    plan, precision = Plan(program), program.precision
+    program, precision = plan.program, plan.program.precision
     total = 1
     if program.input_bits is not None:
         small = precision.digits * (precision.thresholds + 2) + 6

@@ -17,7 +17,7 @@ from syfr.errors import ClosedError, DeadlineError, ProtocolError, SyfrError, er
 from syfr.link import Frame
 from syfr.party import executor
 from syfr.party.counts import Counts
-from syfr.party.fields import Fields, Place, text, whole
+from syfr.party.fields import Fields, Key, Place, text, whole
 from syfr.party.load import Load
 from syfr.party.messages import LinkChannel
 from syfr.party.passes import Passes
@@ -58,7 +58,7 @@ class Queries:
 
     def __init__(self, role: Role, links: PeerLinks, reactor: Reactor, reply: Reply) -> None:
         self._role, self._links, self._reactor, self._reply = role, links, reactor, reply
-        self._early: dict[tuple[bytes, int], list[Early]] = {}
+        self._early: dict[Key, list[Early]] = {}
         self._load = Load(role)
         self.counts = Counts()
         self.passes = Passes(role, links, reactor, self._accept_dealer, self._answer, self.fail)
@@ -83,12 +83,12 @@ class Queries:
             query = self._accept(session, place, _limit(patience))
         except SyfrError as error:
             if not again:
-                self._early.pop((place.session, place.start), None)
+                self._early.pop(place.key, None)
             # A frame that came again must not end the query that it repeats.
             self._tell(session, place, error, () if again or self._role is DEALER else self._role.peers)
             return
         query.masked_input = masked
-        begun = (session.number, place.start) in self._early  # by the partner, alone
+        begun = place.key in self._early  # by the partner, alone
         query.together = self._load.total > 1 and not begun and self.passes.takes(session, query)
         self.begin_waiting(session)
 
@@ -238,7 +238,7 @@ class Queries:
     def _keep(self, peer: Role, place: Place, name: Sequence[object], arrays: Sequence[Array]) -> None:
         """Keep what arrived before its part could begin here."""
         if self._role is not DEALER:
-            early = self._early.setdefault((place.session, place.start), [])
+            early = self._early.setdefault(place.key, [])
             if len(early) < MAX_EARLY:
                 early.append((peer, place, name, arrays))
 
@@ -248,7 +248,7 @@ class Queries:
         if query is not None and query.together:
             self._go_alone(session, query)
         elif place.start >= session.accepted_until:
-            self._early.setdefault((place.session, place.start), [])
+            self._early.setdefault(place.key, [])
 
     def began(self, session: Session, place: Place) -> None:
         """At the dealer: a query runs in which it has no part but to count it."""
@@ -291,9 +291,9 @@ class Queries:
             self._part_ended(session, query)
         if query.trace is not None:
             query.trace.paused(part)
-        early = self._early.get((session.number, query.place.start))
+        early = self._early.get(query.place.key)
         if early:
-            self._early[session.number, query.place.start] = [one for one in early if one[2][0] != part]
+            self._early[query.place.key] = [one for one in early if one[2][0] != part]
             for peer, place, name, arrays in (one for one in early if one[2][0] == part):
                 if session.queries.get(query.place.start) is query:
                     self.message(peer, session, place, name, arrays)
@@ -325,7 +325,7 @@ class Queries:
         """A query has ended well; ``results`` are the parts of its answer, of which the dealer has none."""
         if session.queries.pop(query.place.start, None) is not query:
             return
-        self._early.pop((session.number, query.place.start), None)
+        self._early.pop(query.place.key, None)
         session.model.serving.commit(query.claim)
         if results:
             fields = query.place.fields(clock=clock, seal=seal(transcripts))
@@ -348,7 +348,7 @@ class Queries:
         session.model.serving.release(query.claim)
         session.model.tracing.end(query.trace)
         log.info("a query of %s failed: %s", session.client, error)
-        self._early.pop((session.number, query.place.start), None)
+        self._early.pop(query.place.key, None)
         self.passes.ended(query)
         session.let_go()
         self._tell(session, query.place, error, self._role.peers if tell else ())

@@ -194,7 +194,7 @@ class Session:
         self._blocks = 0
         self._received_until = 0
         self._filling = True
-        self._row_bytes = preprocessing.row_bytes(model.program)
+        self._row_bytes = preprocessing.row_bytes(model.plan())
         self._next_key: tuple[int, bytes] | None = None
         self.padded = False
         self.together = masks is None and len(self.pieces) == 1 and model.program.compares

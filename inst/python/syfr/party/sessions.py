@@ -76,13 +76,13 @@ class Sessions:
     @property
     def prepared(self) -> int:
         """Rows that are prepared ahead, of all sessions."""
-        return sum(session.pool.ready_until - session.pool.next_row for session in self._sessions.values())
+        return sum(session.pool.prepared for session in self._sessions.values())
 
     def preparation(self, model: Model) -> dict[str, int]:
         """Of a model's sessions: the rows that are prepared ahead, and how many of them there should be."""
         own, weights = [one for one in self._sessions.values() if one.model is model], self._weights()
         return {
-            "prepared": sum(one.pool.ready_until - one.pool.next_row for one in own),
+            "prepared": sum(one.pool.prepared for one in own),
             "ahead": sum(one.rows_ahead(weights) for one in own),
         }
 
@@ -227,6 +227,10 @@ class Sessions:
         if self._role is DEALER:
             self._restless[session.number] = session
 
+    def _named(self, fields: Fields) -> Session | None:
+        """The session that a frame names, if it has not ended."""
+        return self._sessions.get(octets(fields.get("session"), "session", SESSION_BYTES))
+
     def waiting(self, peer: Role, fields: Fields, _: Frame) -> None:
         """At server0: server1 has a query that may run with others."""
         self._queries.passes.offered(peer, fields)
@@ -247,7 +251,7 @@ class Sessions:
 
     def gone(self, peer: Role, fields: Fields, _: Frame) -> None:
         """At server0 and server1: a session has ended at the dealer; nobody else's query may depend on it."""
-        session = self._sessions.get(octets(fields.get("session"), "session", SESSION_BYTES))
+        session = self._named(fields)
         if session is not None and peer is DEALER:
             session.together = False
             self._queries.fail_waiting(session, NotConnectedError(GONE))
@@ -298,13 +302,13 @@ class Sessions:
 
     def more(self, _: Role, fields: Fields, __: Frame) -> None:
         """At the dealer: a query waits for rows; they are made before any that nobody waits for."""
-        session = self._sessions.get(octets(fields.get("session"), "session", SESSION_BYTES))
+        session = self._named(fields)
         if session is not None:
             self._want(session, whole(fields.get("until"), "until"))
 
     def used(self, peer: Role, fields: Fields, _: Frame) -> None:
         """At the dealer: a server has used a piece of a row's preprocessing, so there is memory for more."""
-        session = self._sessions.get(octets(fields.get("session"), "session", SESSION_BYTES))
+        session = self._named(fields)
         if session is not None and self._role is DEALER:
             session.held.used(peer, whole(fields.get("row"), "row"), whole(fields.get("piece"), "piece"))
             self._restless[session.number] = session

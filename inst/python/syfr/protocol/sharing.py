@@ -94,7 +94,7 @@ def share_weights(
     program: Program, kernels: Mapping[int, NDArray[np.float64]], biases: Mapping[int, NDArray[np.float64]]
 ) -> ModelShares:
     """Split a model's weights for the three servers, with fresh masks at every call."""
-    seeds = fresh_key(), fresh_key()
+    seeds = fresh_seeds()
     masked: dict[int, Words] = {}
     bias_shares: tuple[dict[int, Words], dict[int, Words]] = {}, {}
     for layer in sharing_layers(program, kernels, biases, seeds):
@@ -217,7 +217,7 @@ def low_bits(masked: Words, bits: int | None) -> Words:
 
 
 def fresh_seeds() -> tuple[bytes, bytes]:
-    """The two input seeds of a client's session."""
+    """Seeds of the two halves of a mask: of a client's inputs, or of a model's weights."""
     return fresh_key(), fresh_key()
 
 
