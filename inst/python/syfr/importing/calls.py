@@ -84,6 +84,11 @@ def keras_class(cls: type) -> type | None:
     return None
 
 
+def keras_name(layer: KerasObject) -> str:
+    """The name of the class of Keras's own that an object behaves like; empty where there is none."""
+    return getattr(keras_class(type(layer)), "__name__", "")
+
+
 def keras_module(layer: KerasObject) -> Any:
     """The Keras that an object is of: the module that the user has imported."""
     for base in (layer if isinstance(layer, type) else type(layer)).__mro__:

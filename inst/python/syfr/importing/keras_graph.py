@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from syfr.importing.calls import Call, KerasObject, Symbol, keras_class, keras_module, refuse
+from syfr.importing.calls import Call, KerasObject, Symbol, keras_class, keras_module, keras_name, refuse
 from syfr.importing.folding import fold
 from syfr.importing.graph import Answer, Graph
 from syfr.importing.keras_layers import WHOLE, convert
@@ -30,8 +30,7 @@ def is_model(layer: KerasObject) -> bool:
 
 def ends(model: KerasObject) -> tuple[list[Any], list[Any], Any, Any]:
     """The symbolic inputs and outputs of a model, and the structures of them that predict() takes and returns."""
-    known = keras_class(type(model))
-    if known is None or known.__name__ not in ("Sequential", "Functional", "Model"):
+    if keras_name(model) not in ("Sequential", "Functional", "Model"):
         return _traced(model)
     try:
         inputs, outputs = model.inputs, model.outputs
@@ -193,14 +192,8 @@ class Reader:
         arguments, options = _symbols(_arguments(node), sources)
         shapes = tuple(row_of(source, layer) for source in sources)
         call = Call(layer, self.graph, tuple(values), shapes, row_of(tensor, layer), arguments, options)
-        found = each_time(call) if is_distributed(layer) else convert(call, which)
+        found = each_time(call) if keras_name(layer) == "TimeDistributed" else convert(call, which)
         self.known.update({(id(layer), place, number): value for number, value in enumerate(found)})
-
-
-def is_distributed(layer: KerasObject) -> bool:
-    """Whether a layer is Keras's TimeDistributed."""
-    known = keras_class(type(layer))
-    return known is not None and known.__name__ == "TimeDistributed"
 
 
 def each_time(call: Call) -> tuple[int, ...]:

@@ -80,7 +80,7 @@ HANDLERS: dict[str, Handler] = {
     "Conv1D": layers_linear.conv1d,
     "Conv2D": layers_linear.conv2d,
     "Embedding": layers_tokens.embedding,
-    **dict.fromkeys(("SimpleRNN", "LSTM", "GRU", "RNN"), layers_recurrent.recurrent),
+    **dict.fromkeys(layers_recurrent.LAYERS, layers_recurrent.recurrent),
     "Bidirectional": layers_recurrent.bidirectional,
     "BatchNormalization": layers_linear.batch_normalization,
     "SyncBatchNormalization": layers_linear.batch_normalization,

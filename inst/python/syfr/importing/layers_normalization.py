@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from syfr.importing.calls import Call, axes_last, refuse, row_axes, scaled, weight
@@ -9,36 +11,38 @@ from syfr.importing.elements import Normalized
 from syfr.importing.graph import Operation
 from syfr.importing.operations import Floats
 from syfr.importing.places import NewShape, Order
-from syfr.steps import Shape
 
 
-def _learned(call: Call, value: int, gamma: Floats | None, beta: Floats | None, shape: Shape) -> int:
-    """A factor and an offset, which broadcast to a row once they have ``shape``."""
+def _learned(call: Call, value: int, gamma: Floats | None, beta: Floats | None, axes: Sequence[int]) -> int:
+    """A factor and an offset, which vary along these axes of a row."""
     if gamma is None and beta is None:
         return value
+    shape = tuple(size if axis in axes else 1 for axis, size in enumerate(call.input_shape))
     factor = np.ones(1) if gamma is None else gamma.reshape(shape)
     offset = np.zeros(1) if beta is None else beta.reshape(shape)
     return call.apply(*scaled(call, factor, offset, biased=beta is not None), source=value)
 
 
+def _over_axes(call: Call, *, centred: bool, gamma: Floats | None, beta: Floats | None) -> int:
+    """What lies along the layer's axes over its deviation, or its root mean square, with what was learned."""
+    layer, axes = call.layer, row_axes(call, call.layer.axis)
+    before, after = axes_last(call, layer.axis)
+    found = call.apply(*before, Normalized(call.name, float(layer.epsilon), centred=centred), *after)
+    return _learned(call, found, gamma, beta, axes)
+
+
 def layer_normalization(call: Call) -> int:
     """LayerNormalization, also by the root mean square alone."""
-    layer, axes = call.layer, row_axes(call, call.layer.axis)
+    layer = call.layer
     rms = bool(getattr(layer, "rms_scaling", False))
-    before, after = axes_last(call, layer.axis)
-    found = call.apply(*before, Normalized(call.name, float(layer.epsilon), centred=not rms), *after)
-    shape = tuple(size if axis in axes else 1 for axis, size in enumerate(call.input_shape))
     gamma = weight(layer, "gamma") if layer.scale or rms else None
-    return _learned(call, found, gamma, weight(layer, "beta") if layer.center and not rms else None, shape)
+    beta = weight(layer, "beta") if layer.center and not rms else None
+    return _over_axes(call, centred=not rms, gamma=gamma, beta=beta)
 
 
 def rms_normalization(call: Call) -> int:
     """RMSNormalization."""
-    layer, axes = call.layer, row_axes(call, call.layer.axis)
-    before, after = axes_last(call, layer.axis)
-    found = call.apply(*before, Normalized(call.name, float(layer.epsilon), centred=False), *after)
-    shape = tuple(size if axis in axes else 1 for axis, size in enumerate(call.input_shape))
-    return _learned(call, found, weight(layer, "scale"), None, shape)
+    return _over_axes(call, centred=False, gamma=weight(call.layer, "scale"), beta=None)
 
 
 def group_normalization(call: Call) -> int:
@@ -55,9 +59,8 @@ def group_normalization(call: Call) -> int:
     statistics = Normalized(name, float(layer.epsilon))
     back: list[Operation] = [NewShape(name, moved), first.inverse, NewShape(name, shape)]
     found = call.apply(NewShape(name, apart), first, rows, statistics, *back)
-    channels = tuple(size if each == axis else 1 for each, size in enumerate(shape))
     gamma = weight(layer, "gamma") if layer.scale else None
-    return _learned(call, found, gamma, weight(layer, "beta") if layer.center else None, channels)
+    return _learned(call, found, gamma, weight(layer, "beta") if layer.center else None, (axis,))
 
 
 def unit_normalization(call: Call) -> int:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from syfr.importing.calls import Call, KerasObject, Symbol, keras_class, refuse, weight
+from syfr.importing.calls import Call, KerasObject, Symbol, keras_name, refuse, weight
 from syfr.importing.curves import FINE
 from syfr.importing.elements import Curved, Sum, Times
 from syfr.importing.graph import Graph, Node
@@ -166,13 +166,15 @@ class GatedCell(Cell):
         return (self.sum((fresh, 1.0), (self.times(keep, self.sum((state, 1.0), (fresh, -1.0))), 1.0)),)
 
 
+LAYERS = ("SimpleRNN", "LSTM", "GRU", "RNN")
+"""Keras's layers of one cell, or of several."""
+
 CELLS: dict[str, type[Cell]] = {"SimpleRNNCell": SimpleCell, "LSTMCell": LongShortCell, "GRUCell": GatedCell}
 
 
 def _cells(call: Call, cell: KerasObject, size: int) -> list[Cell]:
     """The cells of a layer, each of which reads the one before it."""
-    known = keras_class(type(cell))
-    name = "?" if known is None else known.__name__
+    name = keras_name(cell)
     if name == "StackedRNNCells":
         found: list[Cell] = []
         for inner in cell.cells:
@@ -201,8 +203,7 @@ def bidirectional(call: Call) -> tuple[int, ...]:
     half = len(given) // 2
     ends = []
     for inner, states in ((layer.forward_layer, given[:half]), (layer.backward_layer, given[half:])):
-        known = keras_class(type(inner))
-        if known is None or known.__name__ not in ("SimpleRNN", "LSTM", "GRU", "RNN"):
+        if keras_name(inner) not in LAYERS:
             refuse(layer, f"wraps a {type(inner).__name__}", "Wrap a SimpleRNN, LSTM or GRU.")
         ends.append(_run(replace(call, layer=inner), inner, sequences, states))
     (forth, *states), (back, *others) = ends
