@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from syfr.errors import DeadlineError, NotConnectedError, SyfrError, WorkerError
-from workers import DEADLINE, SERVERS, Cluster, Session, check_serving, cluster_of, digits, perceptron
+from workers import SERVERS, Cluster, Session, check_serving, cluster_of, digits, perceptron, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -18,14 +17,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     patch = "from syfr.party import queries\nqueries.QUERY_SECONDS = 2.0"
     with cluster_of(tmp_path_factory.mktemp("cluster"), all=patch) as made:
         yield made
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Wait until it holds, with a deadline."""
-    stop = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < stop, "it does not come true"
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("server", SERVERS)

@@ -21,6 +21,7 @@ from workers import (
     Cluster,
     Model,
     Session,
+    changed,
     check_serving,
     cluster_of,
     dense,
@@ -80,13 +81,6 @@ def serving(cluster: Cluster, model: Model, requests: int | None = None) -> str:
     """Share and serve a model; its number."""
     with cluster.owner() as owner:
         return owner.shared(model, requests)
-
-
-def changed(frame: Frame, by: int = 1) -> Frame:
-    """The same query with another masked input."""
-    masked = np.asarray(frame.arrays[0]).copy()
-    masked[0, 0] += by
-    return Frame(frame.kind, frame.meta, [masked])
 
 
 # ---- two different inputs ----

@@ -14,9 +14,20 @@ import numpy as np
 import pytest
 from harness import small_models
 from syfr.errors import BusyError, DeadlineError, NotConnectedError, ProtocolError
-from syfr.link import Frame
 from syfr.party.preprocessing import join_rows
-from workers import SERVERS, Client, Cluster, Model, Session, cluster_of, dense, digits, perceptron
+from workers import (
+    SERVERS,
+    Client,
+    Cluster,
+    Model,
+    Session,
+    changed,
+    cluster_of,
+    dense,
+    digits,
+    perceptron,
+    wait_for,
+)
 
 SEEN = """
 import sys
@@ -79,11 +90,8 @@ def keep_under_way(cluster: Cluster, stack: ExitStack, model: Model, number: str
 
 def until_under_way(cluster: Cluster, *servers: str, count: int = 1) -> None:
     """Wait until so many queries have arrived at each."""
-    stop = time.monotonic() + 10
     with cluster.owner() as owner:
-        while any(owner.wires[server].call("status")["under_way"] < count for server in servers):
-            assert time.monotonic() < stop
-            time.sleep(0.01)
+        wait_for(lambda: all(owner.wires[server].call("status")["under_way"] >= count for server in servers), 10)
 
 
 def passes(cluster: Cluster, server: str = "server0") -> list[int]:
@@ -100,13 +108,6 @@ def together(cluster: Cluster) -> list[int]:
 def open_sessions(cluster: Cluster, stack: ExitStack, model: Model, number: str, count: int) -> list[Session]:
     """Sessions of their own connections."""
     return [stack.enter_context(cluster.client()).open(number, model) for _ in range(count)]
-
-
-def changed(frame: Frame) -> Frame:
-    """The same query with another masked input."""
-    masked = np.asarray(frame.arrays[0]).copy()
-    masked[0, 0] += 1
-    return Frame(frame.kind, frame.meta, [masked])
 
 
 def test_what_waits_runs_together_and_every_client_has_its_own_answer(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -26,6 +25,7 @@ from workers import (
     perceptron,
     share_messages,
     truncated,
+    wait_for,
 )
 
 Maker = Callable[[], Model]
@@ -37,14 +37,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Three workers for the tests of this file."""
     with cluster_of(tmp_path_factory.mktemp("cluster")) as made:
         yield made
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Wait until it holds, with a deadline."""
-    stop = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < stop, "it does not come true"
-        time.sleep(0.02)
 
 
 def sessions(cluster: Cluster) -> list[int]:

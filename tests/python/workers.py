@@ -243,6 +243,21 @@ class Cluster:
                 time.sleep(0.01)
 
 
+def wait_for(condition: Callable[[], bool], seconds: float = DEADLINE) -> None:
+    """Wait until it holds, with a deadline."""
+    stop = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < stop, "it does not come true"
+        time.sleep(0.02)
+
+
+def changed(frame: Frame, by: int = 1) -> Frame:
+    """The same query with another masked input."""
+    masked = np.asarray(frame.arrays[0]).copy()
+    masked[0, 0] += by
+    return Frame(frame.kind, frame.meta, [masked])
+
+
 def _line(process: subprocess.Popen[bytes]) -> dict[str, Any]:
     if process.stdout is None or not select.select([process.stdout], [], [], 300)[0]:
         raise AssertionError("A worker said nothing.")
