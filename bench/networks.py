@@ -62,6 +62,27 @@ def photographs(name: str, count: int = CROPS, size: int = SIZE) -> Images:
     return np.stack(found)
 
 
+def ordinary_sizes(model: Any, x: Images, statistics: Images) -> None:
+    """Give a network whose weights are random numbers of ordinary size, as they are in a trained one.
+
+    Statistics of normalisation are those of the second images; without normalisation kernels are scaled instead, by
+    what the first give. Branches count less than what they are added to: with weights that are random alone, a deep
+    network blows up every rounding, that of float32 too.
+    """
+    normalised = [layer for layer in model.layers if type(layer).__name__ == "BatchNormalization"]
+    for layer in normalised:
+        layer.momentum = 0.0
+        if layer.name.endswith(("_3_bn", "_project_BN")):
+            layer.gamma.assign(0.2 * layer.gamma)
+    value = x
+    for layer in [] if normalised else model.layers[1:]:
+        if hasattr(layer, "kernel"):
+            layer.kernel.assign(layer.kernel / np.std(np.asarray(layer(value))))
+        value = layer(value)
+    if normalised:
+        model(statistics, training=True)
+
+
 def application(name: str, precision: int) -> Network:
     """A network of keras.applications."""
 
@@ -72,18 +93,7 @@ def application(name: str, precision: int) -> Network:
         shape = x.shape[1:]
         make = getattr(keras.applications, name)
         model = make(weights=None, input_shape=shape, classifier_activation=None, name=name)
-        normalised = [layer for layer in model.layers if type(layer).__name__ == "BatchNormalization"]
-        for layer in normalised:
-            layer.momentum = 0.0
-            if layer.name.endswith(("_3_bn", "_project_BN")):
-                layer.gamma.assign(0.2 * layer.gamma)
-        value = x
-        for layer in [] if normalised else model.layers[1:]:
-            if hasattr(layer, "kernel"):
-                layer.kernel.assign(layer.kernel / np.std(np.asarray(layer(value))))
-            value = layer(value)
-        if normalised:
-            model(x, training=True)
+        ordinary_sizes(model, x, x)
         return model
 
     options = {"precision": precision, "allow_unproven": True, "digits": None}

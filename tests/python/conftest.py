@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -14,6 +17,13 @@ ROOT = Path(__file__).resolve().parents[2]
 def root() -> Path:
     """The checkout's top directory."""
     return ROOT
+
+
+@pytest.fixture
+def bench(root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    """Imports a module of the measurements, by its name: what they measure is tested too."""
+    monkeypatch.syspath_prepend(str(root))
+    return lambda name: importlib.import_module(f"bench.{name}")
 
 
 @pytest.fixture(scope="session")

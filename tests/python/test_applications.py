@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import ModuleType
+
 import numpy as np
 import pytest
 from keras_models import GENERATIONS
@@ -16,6 +19,7 @@ KERAS = GENERATIONS["keras3"]
 SIZE, IMAGES, CLASSES = 32, 20, 10
 
 Images = NDArray[np.float32]
+Sizes = Callable[[KerasObject, Images, Images], None]
 
 
 def images(count: int) -> Images:
@@ -26,27 +30,19 @@ def images(count: int) -> Images:
     return np.clip(colours + shades + random.normal(0, 0.03, (count, SIZE, SIZE, 3)), 0, 1).astype(np.float32)
 
 
-def network(name: str, x: Images) -> KerasObject:
-    """A network whose random weights give numbers of ordinary size, and for different images different classes.
+@pytest.fixture
+def sizes(bench: Callable[[str], ModuleType]) -> Sizes:
+    """What gives the networks that are measured weights of ordinary size."""
+    found: Sizes = bench("networks").ordinary_sizes
+    return found
 
-    Statistics of normalisation are those of the images; without normalisation kernels are scaled instead. Branches
-    count less than what they are added to, as in trained networks: with weights that are random alone, a deep network
-    blows up every rounding, that of float32 too.
-    """
+
+def network(name: str, x: Images, sizes: Sizes) -> KerasObject:
+    """A network whose random weights give numbers of ordinary size, and for different images different classes."""
     KERAS.utils.set_random_seed(3)
     build = getattr(KERAS.applications, name)
     model = build(weights=None, input_shape=(SIZE, SIZE, 3), classes=CLASSES, classifier_activation=None)
-    normalised = [layer for layer in model.layers if type(layer).__name__ == "BatchNormalization"]
-    for layer in normalised:
-        layer.momentum = 0.0
-        if layer.name.endswith(("_3_bn", "_project_BN")):
-            layer.gamma.assign(0.2 * layer.gamma)
-    value = x
-    for layer in [] if normalised else model.layers[1:]:
-        if hasattr(layer, "kernel"):
-            layer.kernel.assign(layer.kernel / np.std(np.asarray(layer(value))))
-        value = layer(value)
-    model(images(100), training=True)
+    sizes(model, x, images(100))
     last = model.layers[-1]
     logits = np.asarray(model(x))
     last.kernel.assign(np.asarray(last.kernel) * 3 / logits.std(0))
@@ -57,9 +53,9 @@ def network(name: str, x: Images) -> KerasObject:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("name", "precision"), [("MobileNetV2", 17), ("ResNet50", 16), ("VGG16", 16)])
-def test_a_network_agrees_with_keras_about_the_class(name: str, precision: int) -> None:
+def test_a_network_agrees_with_keras_about_the_class(name: str, precision: int, sizes: Sizes) -> None:
     many = images(4 * IMAGES)
-    model = network(name, many)
+    model = network(name, many, sizes)
     # Random weights leave some images between two classes; a rounding may decide there.
     best = np.sort(np.asarray(model(many)), axis=1)
     x = many[best[:, -1] - best[:, -2] > 0.3][:IMAGES]
@@ -78,8 +74,8 @@ def test_a_network_agrees_with_keras_about_the_class(name: str, precision: int) 
     np.testing.assert_array_equal(logits.argmax(1), expected.argmax(1))
 
 
-def test_a_residual_network_takes_its_sums_into_its_layers() -> None:
-    program = import_model(network("ResNet50", images(2))).program
+def test_a_residual_network_takes_its_sums_into_its_layers(sizes: Sizes) -> None:
+    program = import_model(network("ResNet50", images(2), sizes)).program
     linear = [step for step in program.steps if isinstance(step, Linear)]
     assert len(linear) == 54
     assert sum(bool(step.plus) for step in linear) == 16

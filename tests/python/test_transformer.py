@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -20,10 +19,9 @@ SMALL = {"layers": 1, "width": 16, "tokens": 8, "heads": 2, "vocabulary": 30}
 
 
 @pytest.fixture
-def bench(root: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def made(bench: Callable[[str], ModuleType]) -> ModuleType:
     """The module that makes the model for measurements too."""
-    monkeypatch.syspath_prepend(str(root))
-    return importlib.import_module("bench.transformer")
+    return bench("transformer")
 
 
 def shared(model: Any, seen: Any) -> Imported:
@@ -52,26 +50,26 @@ def declared(program: Program, rows: int) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("generation", sorted(GENERATIONS))
-def test_a_small_one_answers_as_keras_does(bench: ModuleType, generation: str) -> None:
-    model = bench.transformer(GENERATIONS[generation], **SMALL)
-    found = shared(model, bench.texts(40, 8, 30))
-    x = bench.texts(6, 8, 30)
+def test_a_small_one_answers_as_keras_does(made: ModuleType, generation: str) -> None:
+    model = made.transformer(GENERATIONS[generation], **SMALL)
+    found = shared(model, made.texts(40, 8, 30))
+    x = made.texts(6, 8, 30)
     error, delays, online = asked(model, found, x)
     assert error < 0.02
     assert (delays, online) == declared(found.program, len(x))
 
 
-def test_another_text_has_another_answer(bench: ModuleType) -> None:
-    model = bench.transformer(GENERATIONS["keras3"], **SMALL)
-    assert np.asarray(model(bench.texts(6, 8, 30))).std(axis=0).min() > 0.05
+def test_another_text_has_another_answer(made: ModuleType) -> None:
+    model = made.transformer(GENERATIONS["keras3"], **SMALL)
+    assert np.asarray(model(made.texts(6, 8, 30))).std(axis=0).min() > 0.05
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_large_one_answers_as_keras_does(bench: ModuleType) -> None:
-    model = bench.transformer(GENERATIONS["keras3"])
-    found = shared(model, bench.texts(32))
-    error, delays, online = asked(model, found, bench.texts(4))
+def test_the_large_one_answers_as_keras_does(made: ModuleType) -> None:
+    model = made.transformer(GENERATIONS["keras3"])
+    found = shared(model, made.texts(32))
+    error, delays, online = asked(model, found, made.texts(4))
     assert error < 0.01
     assert (delays, online) == declared(found.program, 4)
     assert delays < 400
