@@ -20,7 +20,8 @@ MAY_IMPORT = {
     "program": {"errors", "ring", "steps", "step_messages"},
     "protocol": {"errors", "ring", "steps", "program"},
     "trust": BASE | {"hosts"},
-    "link": {"errors", "trust"},
+    "tls": set[str](),
+    "link": {"errors", "tls", "trust"},
     "party": BASE | {"ring", "steps", "step_messages", "program", "protocol", "link", "trust", "version"},
     "importing": {"errors", "ring", "steps", "program"},
 }

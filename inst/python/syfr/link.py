@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syfr.errors import ClosedError, CredentialsError, ProtocolError
+from syfr.tls import HUNG_UP, HUNG_UP_MESSAGE, NOT_NOW, explain, forget_errors, keep_alive, surely
 from syfr.trust.identity import Identity, identity_of
 
 DTYPES = {name: np.dtype(name) for name in ("uint8", "uint32", "uint64")}
@@ -49,9 +50,6 @@ TOGETHER_BYTES = 1 << 16
 
 ALIGNED = 16
 """A body begins at such an address, so that its arrays need no copy."""
-
-HUNG_UP = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
-HUNG_UP_MESSAGE = "The connection was closed during the TLS handshake."
 
 
 @dataclass(frozen=True)
@@ -151,7 +149,7 @@ class Connection:
         sock.setblocking(False)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            _keep_alive(sock)
+            keep_alive(sock)
         self._sock = context.wrap_socket(sock, server_side=server_side, do_handshake_on_connect=False)
         self.limits = HANDSHAKE_LIMITS
         self.identity: Identity | None = None
@@ -201,8 +199,9 @@ class Connection:
             self.close()
             if isinstance(error, HUNG_UP):
                 raise ClosedError(HUNG_UP_MESSAGE) from error
-            raise CredentialsError(_explain(error)) from error
+            raise CredentialsError(explain(error)) from error
         except OSError as error:
+            forget_errors()
             self.close()
             raise ClosedError(HUNG_UP_MESSAGE) from error
         try:
@@ -242,13 +241,13 @@ class Connection:
                 if len(self._unsent) > 1:
                     self._join()
                 data = self._unsent[0]
-                count = self._sock.send(data)
+                count = surely(self._sock.send, data)
                 self._unsent_bytes -= count
                 if count == len(data):
                     self._unsent.popleft()
                 else:
                     self._unsent[0] = data[count:]
-        except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
+        except NOT_NOW:
             return
         except OSError as error:
             self.close()
@@ -284,7 +283,7 @@ class Connection:
                     target = frame.missing()
                 else:
                     target = self._inbox[self._inbox_filled :] if self._inbox_filled else self._inbox
-                count = receive(target)
+                count = surely(receive, target)
                 if not count:
                     return self._ended(frames, ClosedError("The connection was closed by the other end."))
                 self.received += count
@@ -297,10 +296,10 @@ class Connection:
                 between = self._frame is None and not self._inbox_filled
                 if (between or self.received >= enough) and not self._sock.pending():
                     return frames
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        except NOT_NOW:
             return frames
         except ssl.SSLError as error:
-            return self._ended(frames, CredentialsError(_explain(error)), error)
+            return self._ended(frames, CredentialsError(explain(error)), error)
         except OSError as error:
             return self._ended(frames, ClosedError("The connection was closed by the other end."), error)
         except ProtocolError:
@@ -367,24 +366,3 @@ class _Incoming:
     def decode(self) -> Frame:
         """The whole frame."""
         return decode(self._buffer[self._header : self._body], self._buffer[self._body :])
-
-
-def _keep_alive(sock: socket.socket) -> None:
-    """Notice within a minute that the other host has vanished without a word, or takes nothing any more."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (
-        ("TCP_KEEPIDLE", 15),
-        ("TCP_KEEPINTVL", 5),
-        ("TCP_KEEPCNT", 3),
-        ("TCP_USER_TIMEOUT", 60_000),  # in milliseconds; for what was sent and is not acknowledged
-    ):
-        if hasattr(socket, option):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-
-
-def _explain(error: ssl.SSLError) -> str:
-    reason = (error.reason or "TLS failed").replace("_", " ").lower()
-    return (
-        f"The TLS connection was refused ({reason}). "
-        "Both ends need certificates of the same cluster that have not expired or been revoked."
-    )
