@@ -7,7 +7,6 @@ passes through here.
 from __future__ import annotations
 
 import hashlib
-import secrets
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -166,8 +165,9 @@ class SharedModel:
         imported = self._source() if self.cluster.restarts > self._restarts else None
         if imported is None:
             raise NotSharedError(f"The workers no longer hold a share of the model '{self.name}'. Share it again.")
-        before, self.number, self._restarts = self.number, secrets.token_hex(16), self.cluster.restarts
-        yield from send(self.cluster, self.number, self.name, imported, time.monotonic() + SHARE_SECONDS)
+        before = self.number
+        self.number = yield from send(self.cluster, self.name, imported, time.monotonic() + SHARE_SECONDS)
+        self._restarts = self.cluster.restarts
         self.cluster.tell("drop", model=before)
         emit("shared", name=self.name)
 
@@ -242,9 +242,9 @@ def sharing(
         if not cluster.started:
             yield from cluster.start_steps(emit)
         again = _same_model(weakref.ref(model), imported, options)
-        shared = SharedModel(cluster, secrets.token_hex(16), title, imported.program, again)
         emit("sharing", name=title)
-        yield from send(cluster, shared.number, title, imported, time.monotonic() + seconds)
+        number = yield from send(cluster, title, imported, time.monotonic() + seconds)
+        shared = SharedModel(cluster, number, title, imported.program, again)
         before = _shared.get(model)
         if before is not None and before.cluster.addresses == cluster.addresses:
             cluster.tell("drop", model=before.number)

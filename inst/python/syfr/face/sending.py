@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from syfr.errors import NotReadyError
+from syfr.face.again import Patience
 from syfr.face.cluster import TFECluster
 from syfr.face.tasks import Steps, Wait
 from syfr.importing.keras_import import Imported
@@ -49,7 +52,25 @@ def in_parts(layers: Iterable[SharedLayer], most: int) -> Iterator[Part]:
     yield part
 
 
-def send(cluster: TFECluster, number: str, name: str, imported: Imported, deadline: float) -> Steps[None]:
+def send(cluster: TFECluster, name: str, imported: Imported, deadline: float) -> Steps[str]:
+    """Share a model's weights with the workers; the number that they have it under, new with every share.
+
+    When a worker has no link to another one, or loses it meanwhile, all is sent again with other masks: there is a new
+    one in a moment.
+    """
+    patience = Patience(deadline)
+    while True:
+        number = secrets.token_hex(16)
+        try:
+            yield from _send(cluster, number, name, imported, deadline)
+            return number
+        except NotReadyError as error:
+            if not patience.lasts(error):
+                raise
+        yield from patience.waiting()
+
+
+def _send(cluster: TFECluster, number: str, name: str, imported: Imported, deadline: float) -> Steps[None]:
     """Split a model's weights with fresh masks and give each worker its part; none is kept when one refuses it."""
     program, seeds = imported.program, sharing.fresh_seeds()
     kernels = {step: weights.kernel for step, weights in imported.weights.items()}

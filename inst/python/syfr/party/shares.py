@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from syfr.errors import ClosedError, ProtocolError, SyfrError, WorkerError
+from syfr.errors import ClosedError, NotReadyError, ProtocolError, SyfrError, WorkerError
 from syfr.link import Frame
 from syfr.party.endpoint import Endpoint
 from syfr.party.fields import Fields, text, whole
@@ -39,6 +39,14 @@ class Waiting:
     model: Model
     done: Done
     deadline: Timer | None = None
+
+
+@dataclass(frozen=True)
+class GivenUp:
+    """Why a peer does not take its part; ``passing`` if it may in a moment."""
+
+    reason: str
+    passing: bool
 
 
 class Shares:
@@ -108,7 +116,8 @@ class Shares:
 
     def link_changed(self, peer: Role) -> None:
         """A link came up or was lost: what was found over the old one holds no longer."""
-        self._fail_all(f"the link to {peer.label} was lost")
+        for waiting in list(self._waiting.values()):
+            self._fail(waiting, f"the link to {peer.label} was lost", passing=True)
         for found in self._digests.values():
             found.pop(peer, None)
         for model in self._store:
@@ -129,7 +138,9 @@ class Shares:
         if len(self._digests) >= MAX_WAITING and number not in self._digests:
             self._digests.pop(next(iter(self._digests)))
         found = fields.get("digests")
-        self._digests.setdefault(number, {})[peer] = text(fields.get("reason"), "reason") if found is None else found
+        if found is None:
+            found = GivenUp(text(fields.get("reason"), "reason"), fields.get("passing") is True)
+        self._digests.setdefault(number, {})[peer] = found
         self._compare(number)
 
     def _compare_again(self, model: Model, peer: Role, digests: object) -> None:
@@ -145,8 +156,8 @@ class Shares:
             return
         model = waiting.model
         for peer, digests in self._digests.get(number, {}).items():
-            if isinstance(digests, str):
-                self._fail(waiting, digests, tell=False)
+            if isinstance(digests, GivenUp):
+                self._fail(waiting, digests.reason, tell=False, passing=digests.passing)
                 return
             if digests != model.digests_for(peer):
                 self._fail(waiting, f"{self._role.label} and {peer.label} were given parts that do not match")
@@ -168,26 +179,24 @@ class Shares:
         if waiting is not None:
             self._fail(waiting, "its owner has withdrawn it")
 
-    def _fail_all(self, reason: str) -> None:
-        """Give up every share that is being compared."""
-        for waiting in list(self._waiting.values()):
-            self._fail(waiting, reason)
-
-    def _fail(self, waiting: Waiting, reason: str, tell: bool = True) -> None:
+    def _fail(self, waiting: Waiting, reason: str, tell: bool = True, passing: bool = False) -> None:
+        """Give up a share that is being compared; ``passing`` if it may be shared again in a moment."""
         if self._waiting.get(waiting.model.number) is waiting:
             self._forget(waiting.model.number)
             with contextlib.suppress(WorkerError):  # the owner is told the reason, and to share again
                 self._store.discard(waiting.model.number)
             if tell:
-                self._tell_given_up(waiting.model.number, reason)
+                self._tell_given_up(waiting.model.number, reason, passing)
             log.warning("did not take its share of the model '%s': %s", waiting.model.name, reason)
-            waiting.done(ProtocolError(f"The model was not shared: {reason}. Share it again with all three workers."))
+            kind = NotReadyError if passing else ProtocolError
+            waiting.done(kind(f"The model was not shared: {reason}. Share it again with all three workers."))
 
-    def _tell_given_up(self, number: str, reason: str) -> None:
+    def _tell_given_up(self, number: str, reason: str, passing: bool = False) -> None:
         """So that the peers need not wait for hashes, and keep no share that nobody will use."""
+        told = {"reason": reason, "passing": passing}
         for peer in self._role.peers:
             with contextlib.suppress(ClosedError):
-                self._links.send(peer, "share", {"model": number, "digests": None, "reason": reason})
+                self._links.send(peer, "share", {"model": number, "digests": None, **told})
 
     def _given_up(self, model: Model, peer: Role) -> None:
         """A peer did not take its part of what was taken here a moment ago: nobody can use it, so it goes."""
