@@ -9,8 +9,12 @@ import sys
 from pathlib import Path
 
 import numba.core.event as events
+import pytest
 import syfr
 from harness import small_models
+from syfr.directories import cache_directory, locked
+from syfr.errors import DeadlineError
+from syfr.party import kernels
 
 LIBRARY = Path(syfr.__file__).parent
 
@@ -46,3 +50,47 @@ def test_kernels_are_kept_for_the_user_and_not_in_the_library(tmp_path: Path) ->
     assert sorted(library.rglob("*")) == before
     assert not (tmp_path / "none").exists()
     assert list((home / "cache" / "kernels").rglob("*.nbi"))
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty directory for kernels, for whose lock nobody waits long."""
+    monkeypatch.setenv("SYFR_HOME", str(tmp_path))
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setattr(kernels, "COMPILE_SECONDS", 0.1)
+    return cache_directory() / "kernels"
+
+
+def test_workers_wait_for_the_one_that_compiles_and_not_for_each_other(cache: Path) -> None:
+    with locked(cache), pytest.raises(DeadlineError), kernels.loading():
+        pass
+    with kernels.loading(), pytest.raises(DeadlineError), kernels.loading():
+        pass
+    with locked(cache), kernels.loading():
+        pass
+
+
+def test_kernels_are_not_taken_for_complete_when_compiling_failed_or_the_code_is_another(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueError, match="no kernel"), kernels.loading():
+        raise ValueError("no kernel")
+    assert not list(cache.glob("complete-*"))
+    with kernels.loading():
+        pass
+    monkeypatch.setattr(sys, "version", "another Python")
+    with locked(cache), pytest.raises(DeadlineError), kernels.loading():
+        pass
+
+
+def test_a_worker_loads_nothing_that_no_kernel_uses(child_env: dict[str, str]) -> None:
+    script = """
+import sys
+from syfr.party import kernels
+names = [name for name in kernels.UNUSED if name not in sys.modules]
+with kernels.loading():
+    import syfr.party.service
+print([name for name in names if name in sys.modules])
+"""
+    said = subprocess.check_output([sys.executable, "-c", script], env=child_env, text=True, timeout=120)
+    assert said.strip() == "[]"

@@ -16,9 +16,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from syfr.directories import cache_directory, cluster_directory, locked, remove, state_directory
+from syfr.directories import cluster_directory, remove, state_directory
 from syfr.errors import InputTypeError, SyfrError
 from syfr.logs import FORMATS, log_to_standard_error
+from syfr.party import kernels
 from syfr.protocol.roles import SERVERS, Role
 from syfr.trust.identity import Bundle
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from syfr.party.service import Worker
 
 log = logging.getLogger("syfr.player")
-
-COMPILE_SECONDS = 300.0
 
 
 def read_config(path: Path) -> dict[Role, str]:
@@ -50,13 +49,13 @@ def load_worker(
     state: Path | None,
     listen: str | None = None,
 ) -> Worker:
-    """The worker, listening. The first worker of a machine compiles the kernels while the others wait for them."""
+    """The worker, listening."""
     hosts = [addresses[server] for server in SERVERS]
     directory = credentials or cluster_directory(hosts) / role.label
     bundle = Bundle.load(directory)
     if bundle.identity.role != role.label:
         raise InputTypeError(f"The credentials in {directory} are of {bundle.identity}, not of {role.label}.")
-    with locked(cache_directory() / "kernels", timeout=COMPILE_SECONDS):
+    with kernels.loading():
         from syfr.party.service import Worker
         from syfr.party.state import StateDirectory
     kept = None if managed else StateDirectory(state or state_directory(hosts, role.label), role.label, bundle.cluster)
