@@ -6,6 +6,7 @@ import math
 
 from syfr.program import Program
 from syfr.protocol.roles import Role
+from syfr.ring.compare import digit_widths, thresholds_of
 from syfr.ring.fixedpoint import WIRE_BYTES
 
 from bench.stats import Figures
@@ -25,12 +26,12 @@ def add(figures: Figures, program: Program) -> None:
             continue
         values = math.prod(step.output_shape)
         computing += values * (cost("truncate a value") + cost("select a value"))
-        computing += values * precision.digits * (cost("compare: blind a digit") + cost("compare: look at a digit"))
+        computing += values * (cost("compare: blind a value") + cost("compare: look at a value"))
         computing += values * (cost("pack an element") + cost("unpack an element"))
         computing += 2 * values * cost("hash an element (8 B)")
         hops += 4 * cost("TLS hop of 64 B")
         # One way of each swap, one server's compare, one answer: what is on the way at the same time counts once.
-        carried += (4 + 4 + WIRE_BYTES) * values * cost("TLS byte")
+        carried += (4 + precision.digits**2 / 8 + WIRE_BYTES) * values * cost("TLS byte")
     client = 2 * cost("TLS hop of 64 B") + WIRE_BYTES * math.prod(program.input_shape) * cost("TLS byte")
     figures.add("floor/query: kernels", "s", computing)
     figures.add("floor/query: hops between workers", "s", hops)
@@ -46,20 +47,18 @@ def _preprocessing(figures: Figures, program: Program) -> None:
     def cost(name: str) -> float:
         return figures.median(f"kernel/{name}")
 
-    digits, planes = program.precision.digits, program.precision.thresholds
+    bits = thresholds_of(digit_widths(program.precision.truncated_bits - 1, program.precision.digits))
     total = 0.0
     for number, step in program.linear_steps():
         total += len(Role) * step.products * cost(f"multiply-add of layer {number}, 32 row(s)")
         values = math.prod(step.output_shape)
         if step.then != "relu":
             continue
-        thresholds = values * digits * planes
-        drawn = 2 * cost("random below 11") + cost("deal: a threshold") + cost("deal: pack a threshold")
-        total += thresholds * (drawn + cost("prepare: unpack a threshold"))
-        common = cost("random below 10") + cost("random below 11")
-        total += 2 * values * (digits * common + cost("random below 2") + cost("random below 9"))
+        # The dealer and server0 draw the thresholds, both servers what blinds.
+        total += values * (2 * bits * cost("random bit") + cost("deal: a value's thresholds"))
+        total += 2 * values * cost("prepare: a value's blinding")
         elements = 2 * 5 + 4 + 2  # dealt values at two, next masks at two and twice at the dealer, c0 at two
         total += values * (elements * cost("random element (8 B)") + 4 * cost("random integer (4 B)"))
         total += values * 6 * (cost("pack an element") + cost("unpack an element"))
-        total += 6 * (5 + 1) * values * cost("TLS byte") + 4 * planes * values * cost("TLS byte")
+        total += (6 * (5 + 1) + bits / 8) * values * cost("TLS byte")
     figures.add("floor/preprocessing of a row, all parties", "s", total)

@@ -10,8 +10,9 @@ from collections.abc import Callable
 import numpy as np
 from syfr.program import Program
 from syfr.protocol import linear
+from syfr.protocol.compare import draw_common
 from syfr.protocol.transcript import Transcript
-from syfr.ring import compare, packing
+from syfr.ring import compare, packing, selection
 from syfr.ring.streams import KeyStream, fresh_key
 from syfr.steps import Linear
 
@@ -40,8 +41,9 @@ def _add(figures: Figures, name: str, things: int, work: Callable[[], object]) -
 def _random(figures: Figures) -> None:
     stream = KeyStream(fresh_key())
     count = 63 * VALUES
-    for bound, start in ((2, 0), (9, 0), (10, 1), (11, 0)):
+    for bound, start in ((2, 0), (6, 0), (63, 1)):
         _add(figures, f"random below {bound}", count, lambda: stream.below("", (count,), bound, start))  # noqa: B023
+    _add(figures, "random bit", 8 * count, lambda: stream.take(count))
     _add(figures, "random element (8 B)", count, lambda: stream.elements("", (count,)))
     _add(figures, "random integer (4 B)", count, lambda: stream.integers("", (count,), 28))
     _add(figures, "stream (made and 16 B drawn)", 1, lambda: KeyStream(fresh_key()).take(16))
@@ -49,40 +51,36 @@ def _random(figures: Figures) -> None:
 
 def _compare(figures: Figures, program: Program) -> None:
     precision = program.precision
-    prime, bits = precision.modulus, precision.digit_bits
-    digits, planes = precision.digits, precision.thresholds
+    bits = precision.truncated_bits - 1
+    widths = compare.digit_widths(bits, precision.digits)
     stream = KeyStream(fresh_key())
     shape = (1, VALUES)
-    opened = stream.integers("", shape, precision.truncated_bits - 1)
-    shares = stream.below("", (1, digits, planes, VALUES), prime)
-    flip, rotation = stream.below("", shape, 2), stream.below("", shape, digits)
-    masks = stream.below("", (1, digits, VALUES), prime)
-    multipliers = stream.below("", (1, digits, VALUES), prime - 1, 1)
-    count = VALUES * digits
+    opened = stream.integers("", shape, bits)
+    shares = stream.bits("", (1, compare.thresholds_of(widths), VALUES))
+    common = draw_common(shape, bits, precision, stream)
+    flip = stream.below("", shape, 2)
 
-    def blind(first: bool = True) -> compare.Packed:
-        return compare.blinded_words(opened, first, shares, flip, multipliers, masks, rotation, bits, prime)
+    def blind(first: bool = True) -> compare.Bytes:
+        return compare.blinded(opened, bits, widths, first, shares, **common)
 
     left, right = blind(), blind(False)
-    words = packing.pack_digits(shares, prime)
-    _add(figures, "compare: blind a digit", count, blind)
-    _add(figures, "compare: look at a digit", count, lambda: compare.any_zero_digit(left, right, digits, prime))
-    _add(figures, "deal: a threshold", count * planes, lambda: compare.threshold_shares(opened, shares, bits, prime))
-    _add(figures, "deal: pack a threshold", count * planes, lambda: packing.pack_digits(shares, prime))
-    _add(figures, "prepare: unpack a threshold", count * planes, lambda: packing.unpack_digits(words, digits, prime))
+    _add(figures, "compare: blind a value", VALUES, blind)
+    _add(figures, "compare: look at a value", VALUES, lambda: compare.any_zero(left, right, len(widths)))
+    _add(figures, "deal: a value's thresholds", VALUES, lambda: compare.threshold_shares(opened, bits, widths, shares))
+    _add(figures, "prepare: a value's blinding", VALUES, lambda: draw_common(shape, bits, precision, stream))
     elements, dealt = stream.elements("", shape), stream.elements("", (1, 5, VALUES))
     kappa = precision.truncated_bits
     _add(
         figures,
         "truncate a value",
         VALUES,
-        lambda: compare.masked_quotient(elements, opened, precision.fraction_bits, precision.value_bits),
+        lambda: selection.masked_quotient(elements, opened, precision.fraction_bits, precision.value_bits),
     )
     _add(
         figures,
         "select a value",
         VALUES,
-        lambda: compare.add_selected(opened, flip, flip, dealt, True, kappa, elements.copy()),
+        lambda: selection.add_selected(opened, flip, flip, dealt, True, kappa, elements.copy()),
     )
 
 

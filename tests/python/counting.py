@@ -11,13 +11,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from harness import Outcome
+from harness import Outcome, blinded_elements, true_thresholds
 from numpy.typing import NDArray
 from single import READ, Array, Draw, draws_of, run
-from syfr.protocol.channel import unpack_bits
 from syfr.protocol.roles import DEALER, Role
 from syfr.ring.fixedpoint import Precision
 from syfr.ring.packing import unpack_elements
+from syfr.ring.planes import unpack_bits
 from syfr.steps import Product, Ranks, Signs, Step
 from views import Integers, View, digits_of, every
 
@@ -103,12 +103,12 @@ class Count:
         for name, true in self._true(found).items():
             if name in self.given:
                 rest = true.astype(np.int64).reshape(found[name].shape) - found[name]
-                found[name] = rest % self.precision.modulus if name == "thresholds" else rest.astype(np.uint64)
+                found[name] = rest % 2 if name == "thresholds" else rest.astype(np.uint64)
         return found
 
     def _true(self, draws: dict[str, Array]) -> dict[str, Array]:
         """What the dealer shares between server0 and server1."""
-        kappa, digit_bits = self.precision.truncated_bits, self.precision.digit_bits
+        kappa = self.precision.truncated_bits
         found: dict[str, Array] = {}
         mask = draws["input0"] + draws["input1"]
         if isinstance(self.step, Product):
@@ -118,9 +118,7 @@ class Count:
                 left, right = np.triu_indices(mask.shape[1], 1)
                 mask = mask[:, left] - mask[:, right]
             low = mask % (1 << (kappa - 1))
-            digits = np.stack([low >> (digit_bits * j) for j in range(self.precision.digits)], 1)
-            planes = np.arange(self.precision.thresholds)[:, None]
-            found["thresholds"] = digits[:, :, None] % (1 << digit_bits) > planes
+            found["thresholds"] = true_thresholds(low.astype(np.int64), kappa - 1, self.precision)
             parts = [draws["tau"], draws["tau"] * mask[:, None]]
             found["dealt"] = np.stack(parts[: draws["dealt"].shape[1]], 1)
         if "dealt2" in draws:
@@ -150,10 +148,11 @@ class Count:
         return view.distribution()
 
     def _dealer(self, view: View, outcome: Outcome) -> None:
-        words = self.precision.modulus**self.precision.digits
+        degree, size = min(self.precision.digits, self.precision.truncated_bits - 1), self.table["flip"].shape[-1]
         messages = [sent for sent in outcome.messages if sent.receiver == DEALER]
         for sent in messages:
-            view.see(sent.arrays[-1].T, words)
+            elements = blinded_elements(sent.arrays[-1], degree, size)
+            view.see(elements.reshape(len(elements), -1).T, 1 << degree**2)
 
     def _server(self, view: View, outcome: Outcome) -> None:
         received = [sent for sent in outcome.messages if sent.receiver == self.party]
@@ -164,17 +163,20 @@ class Count:
             elif name == "masked" or (name == "answer" and self.padded):
                 self._packed(view, last, self.table["mask0"].base)
             if name == "answer":
-                count = self.table["tau"].outcomes.bit_length() - 1
-                view.see(unpack_bits(sent.arrays[0], count).T, 2)
+                self._bits(view, sent.arrays[0], self.table["tau"].shape)
         if self.party == Role.SERVER1:
             arrays = dict(zip((name for name in DEALT if name in self.table), outcome.dealt, strict=True))
             for name, array in arrays.items():
                 if name in self.given:
                     continue
                 if name == "thresholds":
-                    view.see(array.reshape(len(array), -1).T, self.precision.modulus**self.precision.digits)
+                    self._bits(view, array, self.table[name].shape)
                 else:
                     self._packed(view, array, self.table[name].base)
+
+    def _bits(self, view: View, planes: Array, shape: tuple[int, ...]) -> None:
+        bits = unpack_bits(planes.reshape(len(planes), shape[0], -1), shape[-1])
+        view.see(bits.reshape(len(bits), -1).T, 2)
 
     def _packed(self, view: View, packed: Array, outcomes: int) -> None:
         elements = unpack_elements(packed.reshape(-1), (packed.shape[0], packed.shape[1] // 6))

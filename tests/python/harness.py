@@ -20,7 +20,9 @@ from syfr.protocol import lift, output, relu, truncation
 from syfr.protocol.channel import Channel, Like, Run
 from syfr.protocol.roles import DEALER, Role
 from syfr.protocol.transcript import Transcript
+from syfr.ring.compare import digit_widths, thresholds_of
 from syfr.ring.fixedpoint import Precision, Words
+from syfr.ring.planes import from_planes, pack_bits
 from syfr.steps import (
     Combine,
     Concatenate,
@@ -61,6 +63,10 @@ class Given:
     def below(self, label: str, shape: tuple[int, ...], bound: int, start: int = 0) -> NDArray[np.uint8]:
         """Integers from ``start`` on."""
         return self._ranged(label, shape, start, start + bound).astype(np.uint8)
+
+    def bits(self, label: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        """Bits, as planes."""
+        return pack_bits(self._ranged(label, shape, 0, 2).astype(np.uint8))
 
     def _ranged(self, label: str, shape: tuple[int, ...], low: int, high: int) -> Array:
         values = self._take(label, shape)
@@ -175,7 +181,7 @@ def run_lift(precision: Precision, bits: int, offset: int, x: Words, draws: Draw
     own = Given({"tau": draws["tau"]})
     mask = (mine["input0"] + mine["input1"]) % ring
     kept, message = lift.deal(mask, bits, precision, Given(with0), Given(with1), own, padded)
-    if [Like.of(array) for array in message] != lift.dealt_like(shape, precision):
+    if [Like.of(array) for array in message] != lift.dealt_like(shape, bits, precision):
         raise AssertionError("The dealer's message is not what was declared.")
     ready0 = lift.prepare(shape, bits, precision, Given(with0), Given(common), mine["mask0"], None, padded)
     ready1 = lift.prepare(shape, bits, precision, Given(with1), Given(common), mine["mask1"], message, padded)
@@ -208,11 +214,31 @@ def _outcome(results: Mapping[Role, Any], message: list[Array], record: list[Sen
     return Outcome(masked, message, record)
 
 
-def random_draws(precision: Precision, shape: tuple[int, int], seed: int) -> dict[str, Array]:
-    """Random values for every draw of a ReLU; those of a truncation besides, as "dealt2"."""
+def true_thresholds(values: Array, bits: int, precision: Precision) -> Array:
+    """[digit > v] for every digit of values (..., n), the highest first, and every v but its largest: (..., t, n)."""
+    found, lowest = [], bits
+    for width in digit_widths(bits, precision.digits):
+        lowest -= width
+        digit = values >> lowest & ((1 << width) - 1)
+        found.extend(digit > v for v in range((1 << width) - 1))
+    return np.stack(found, axis=-2).astype(np.int64)
+
+
+def blinded_elements(message: Array, degree: int, size: int) -> Array:
+    """The elements of GF(2^d) in a message of the compare, all d of a value as one number: (..., size)."""
+    planes = -(-size // 8)
+    return from_planes(message.reshape(*message.shape[:-1], -1, degree * degree, planes), size)
+
+
+def random_draws(
+    precision: Precision, shape: tuple[int, int], seed: int, compared: int | None = None
+) -> dict[str, Array]:
+    """Random values for every draw of a ReLU, or of a compare of so many bits; "dealt2" is a truncation's."""
     rng = np.random.default_rng(seed)
     rows, size = shape
-    kappa, prime, digits = precision.truncated_bits, precision.modulus, precision.digits
+    kappa = precision.truncated_bits
+    widths = digit_widths(kappa - 1 if compared is None else compared, precision.digits)
+    degree = len(widths)
 
     def words(*shape: int) -> Words:
         return rng.integers(0, 2**64, shape, np.uint64)
@@ -220,13 +246,13 @@ def random_draws(precision: Precision, shape: tuple[int, int], seed: int) -> dic
     return {
         "R0": rng.integers(0, 1 << kappa, shape),
         "R1": rng.integers(0, 1 << kappa, shape),
-        "thresholds": rng.integers(0, prime, (rows, digits, precision.thresholds, size)),
+        "thresholds": rng.integers(0, 2, (rows, thresholds_of(widths), size)),
         "dealt": words(rows, relu.DEALT, size),
         "tau": rng.integers(0, 2, shape),
         "flip": rng.integers(0, 2, shape),
-        "multipliers": rng.integers(1, prime, (rows, digits, size)),
-        "masks": rng.integers(0, prime, (rows, digits, size)),
-        "rotation": rng.integers(0, digits, shape),
+        "multipliers": rng.integers(1, 1 << degree, (rows, degree, size)),
+        "masks": rng.integers(0, 2, (rows, degree**2, size)),
+        "rotation": rng.integers(0, degree, shape),
         "mask0": words(*shape),
         "mask1": words(*shape),
         "pads0": words(rows, 2, size),

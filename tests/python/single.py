@@ -19,6 +19,7 @@ from syfr.protocol.channel import Channel, Like
 from syfr.protocol.operation import Operation
 from syfr.protocol.operations import operation_of
 from syfr.protocol.roles import DEALER, Role
+from syfr.ring.compare import digit_widths, thresholds_of
 from syfr.ring.fixedpoint import Precision, Words
 from syfr.steps import Combine, Product, Ranks, Signs, Step, follows
 
@@ -68,15 +69,16 @@ def draws_of(
         found["c0"] = Draw(masks, step.output_shape)
     if isinstance(step, (Signs, Ranks)):
         knots, parts, compared = compares_of(step)
-        prime, digits = precision.modulus, precision.digits
+        widths = digit_widths(precision.truncated_bits - 1, precision.digits)
+        degree = len(widths)
         found |= {
-            "thresholds": Draw(prime, (digits, precision.thresholds, compared)),
+            "thresholds": Draw(2, (thresholds_of(widths), compared)),
             "dealt": Draw(ring, (parts, knots, compared)),
             "tau": Draw(2, (knots, compared)),
             "flip": Draw(2, (knots, compared)),
-            "multipliers": Draw(prime - 1, (knots, digits, compared), 1),
-            "masks": Draw(prime, (knots, digits, compared)),
-            "rotation": Draw(digits, (knots, compared)),
+            "multipliers": Draw((1 << degree) - 1, (knots, degree, compared), 1),
+            "masks": Draw(2, (knots, degree**2, compared)),
+            "rotation": Draw(degree, (knots, compared)),
         }
     if padded:
         found |= {name: Draw(out, (2, values)) for name in ("pads0", "pads1")}

@@ -10,18 +10,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from harness import random_draws, run_lift
+from harness import blinded_elements, random_draws, run_lift, true_thresholds
 from numpy.typing import NDArray
-from syfr.protocol import compare
-from syfr.protocol.channel import unpack_bits
 from syfr.protocol.roles import DEALER, Role
 from syfr.ring.fixedpoint import MAX_COMPARED_BITS, Precision, signed
 from syfr.ring.packing import unpack_elements
+from syfr.ring.planes import unpack_bits
 from views import View, digits_of, every
 
 Array = NDArray[Any]
-PRECISION = Precision(1, 5, 1, 5)
-WIDTH, PRIME = 2, 5
+PRECISION = Precision(1, 5, 2)
+WIDTH = 2
 
 
 def ring(padded: bool) -> int:
@@ -35,12 +34,12 @@ def sizes(padded: bool) -> dict[str, int]:
     return {
         "input0": 1 << WIDTH,
         "input1": 1 << WIDTH,
-        "thresholds": PRIME**WIDTH,
+        "thresholds": 1 << WIDTH,
         "dealt": one**2,
         "tau": 2,
         "flip": 2,
-        "multipliers": (PRIME - 1) ** WIDTH,
-        "masks": PRIME**WIDTH,
+        "multipliers": ((1 << WIDTH) - 1) ** WIDTH,
+        "masks": 1 << WIDTH**2,
         "rotation": WIDTH,
         "mask0": one,
         "mask1": one,
@@ -72,22 +71,22 @@ every value is equally likely to be dealt, whatever the input."""
 
 
 def true_values(at: dict[str, Array]) -> tuple[Array, Array]:
-    """The comparisons and the ring elements that the dealer shares: (1, digits, 1, n), (1, 2, n)."""
+    """The comparisons and the ring elements that the dealer shares: (1, 2, n) both."""
     mask = (at["input0"] + at["input1"]) % (1 << WIDTH)
-    return digits_of(mask, 2, WIDTH).reshape(1, WIDTH, 1, -1), np.stack([mask, at["tau"]])[None]
+    return true_thresholds(mask, WIDTH, PRECISION)[None], np.stack([mask, at["tau"]])[None]
 
 
 def draws_of(at: dict[str, Array], padded: bool, given: bool) -> dict[str, Array]:
     """The arrays of all draws, one row."""
     draws = {name: at[name][None] for name in ("input0", "input1", "tau", "flip", "rotation", "mask0", "mask1")}
-    draws["thresholds"] = digits_of(at["thresholds"], PRIME, WIDTH).reshape(1, WIDTH, 1, -1)
+    draws["thresholds"] = digits_of(at["thresholds"], 2, WIDTH)[None]
     draws["dealt"] = digits_of(at["dealt"], ring(padded), 2)[None]
     if given:
         thresholds, dealt = true_values(at)
-        draws["thresholds"] = (thresholds - draws["thresholds"]) % PRIME
+        draws["thresholds"] = (thresholds - draws["thresholds"]) % 2
         draws["dealt"] = (dealt - draws["dealt"]).astype(np.uint64)
-    draws["multipliers"] = digits_of(at["multipliers"], PRIME - 1, WIDTH)[None] + 1
-    draws["masks"] = digits_of(at["masks"], PRIME, WIDTH)[None]
+    draws["multipliers"] = digits_of(at["multipliers"], (1 << WIDTH) - 1, WIDTH)[None] + 1
+    draws["masks"] = digits_of(at["masks"], 2, WIDTH**2)[None]
     for name in ("pads0", "pads1"):
         draws[name] = digits_of(at[name], ring(padded), 2)[None]
     return draws
@@ -109,14 +108,15 @@ def view_of(party: Role, x: int, dropped: str = "", padded: bool = False) -> Arr
         view.see(at[name], sizes(padded)[name])
     if party == DEALER:
         for server in (Role.SERVER0, Role.SERVER1):
-            view.see(outcome.received(DEALER, "compare", server), PRIME**WIDTH)
+            message = outcome.received(DEALER, "compare", server)
+            view.see(blinded_elements(message, WIDTH, size), 1 << WIDTH**2)
         return view.distribution()
     view.see((x + at["input0"] + at["input1"]) % (1 << WIDTH), 1 << WIDTH)
     received = [(outcome.received(party, "masked"), 2 if padded else 1)]
     if padded:
         received.append((outcome.received(party, "answer"), 1))
     if party == Role.SERVER1:
-        view.see(outcome.dealt[0][0], PRIME**WIDTH)
+        view.see(unpack_bits(outcome.dealt[0].reshape(WIDTH, -1), size), 2)
         received.append((outcome.dealt[1], 2))
     view.see(unpack_bits(outcome.received(party, "answer", place=0), size), 2)
     for packed, each in received:
@@ -174,11 +174,11 @@ def test_the_padded_form_without_any_one_random_value(dropped: str, who: set[Rol
 
 
 @pytest.mark.parametrize(
-    ("bits", "digit_bits"),
-    [(1, 1), (1, 3), (2, 1), (3, 2), (3, 3), (4, 3), (9, 1), (9, 3), (14, 3), (15, 2), (15, 3), (MAX_COMPARED_BITS, 3)],
+    ("bits", "digits"),
+    [(1, 1), (1, 6), (2, 1), (3, 2), (3, 3), (4, 6), (9, 2), (9, 6), (14, 6), (15, 5), (15, 6), (MAX_COMPARED_BITS, 6)],
 )
-def test_every_input_is_lifted(bits: int, digit_bits: int) -> None:
-    precision = Precision(14, 42, digit_bits, 11)
+def test_every_input_is_lifted(bits: int, digits: int) -> None:
+    precision = Precision(14, 42, digits)
     size = min(1 << bits, 500)
     rng = np.random.default_rng(24)
     x = np.arange(size) if bits < 9 else rng.integers(0, 1 << bits, size)
@@ -190,11 +190,7 @@ def test_every_input_is_lifted(bits: int, digit_bits: int) -> None:
     both = np.concatenate([both, [x, top + 1 - x], [x, top - x]], axis=1)
     for offset in (0, 1, 5):
         shape = (1, both.shape[1])
-        draws = random_draws(precision, shape, offset)
-        digits = compare.digits_of(bits, precision)
-        for name in ("thresholds", "multipliers", "masks"):
-            draws[name] = np.resize(draws[name], (1, digits, *draws[name].shape[2:]))
-        draws["rotation"] = rng.integers(0, digits, shape)
+        draws = random_draws(precision, shape, offset, bits)
         draws["dealt"] = draws["dealt2"]
         draws["input0"] = rng.integers(0, 1 << bits, shape)
         draws["input1"] = (both[1] - draws["input0"]) % (top + 1)

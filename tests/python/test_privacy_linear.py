@@ -29,7 +29,7 @@ from views import View, every
 Array = NDArray[Any]
 BITS = 2
 RING = 1 << BITS
-PRECISION = Precision(1, 5, 1, 5)
+PRECISION = Precision(1, 5, 3)
 STEP = dense(0, 1, 1, "relu")
 PROGRAM = Program((1,), (STEP, dense(1, 1, 1, "output")), PRECISION)
 

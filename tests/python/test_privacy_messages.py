@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
-from harness import ONE, Model, dense, model, small_models
+from harness import ONE, Model, blinded_elements, dense, model, small_models
 from numpy.typing import NDArray
 from syfr.party.memory import Sent
 from syfr.party.streams import PURPOSES, BlockStreams, PairKeys
@@ -16,9 +17,8 @@ from syfr.protocol import sharing
 from syfr.protocol.roles import DEALER, SERVERS, Role
 from syfr.protocol.sharing import mask_input
 from syfr.ring.fixedpoint import Precision
-from syfr.ring.packing import unpack_digits
 from syfr.ring.streams import KeyStream
-from syfr.steps import Combine, Product, Ranks, Signs, Take
+from syfr.steps import Combine, Product, Ranks, Signs, Step, Take
 from views import looks_uniform
 
 Array = NDArray[Any]
@@ -58,11 +58,12 @@ def zeros(found: Model) -> Model:
     return found
 
 
-def assert_words_of_digits(words: Array) -> None:
-    """Nine digits modulo 11, each uniform."""
-    digits = unpack_digits(np.ascontiguousarray(words.reshape(1, 1, -1)), PRECISION.digits, PRECISION.modulus)[0, :, 0]
-    assert int(words.max()) < PRECISION.modulus**PRECISION.digits
-    assert all(looks_uniform(digit, PRECISION.modulus) for digit in digits)
+def assert_bytes(values: Array) -> None:
+    """Bits side by side, each uniform; their bytes too, and where one byte differs from the next."""
+    assert looks_uniform(np.unpackbits(values), 2)
+    assert looks_uniform(values, 256)
+    in_line = values.reshape(-1)
+    assert looks_uniform(in_line[1:] ^ in_line[:-1], 256)
 
 
 def assert_bits(values: Array, bits: int) -> None:
@@ -71,16 +72,23 @@ def assert_bits(values: Array, bits: int) -> None:
     assert all(looks_uniform((values >> shift) & 15, 16) for shift in range(0, bits - 3, 4))
 
 
-def assert_message_uniform(sent: Sent) -> None:
-    """One message of the online phase."""
+def compared(step: Step) -> int:
+    """How many numbers of a row a step compares, each with one other."""
+    size = math.prod(step.output_shape)
+    return size * (size - 1) // 2 if isinstance(step, Ranks) else size
+
+
+def assert_message_uniform(sent: Sent, step: Step) -> None:
+    """One message of the online phase, of this step."""
     values = sent.arrays[-1]
     if sent.tag[1] == "opened":
         assert_bits(values, PRECISION.truncated_bits)
     elif sent.tag[1] == "compare":
-        assert_words_of_digits(values)
+        assert_bytes(values)
+        elements = blinded_elements(values, PRECISION.digits, compared(step))
+        assert all(looks_uniform(elements >> np.uint64(6 * place) & np.uint64(63), 64) for place in range(6))
     elif sent.tag[1] == "answer":
-        assert looks_uniform(np.unpackbits(values), 2)
-        assert looks_uniform(values, 256)
+        assert_bytes(values)
     else:
         assert sent.tag[1] == "masked"
         assert all(looks_uniform(values.reshape(-1, 6)[:, place], 256) for place in range(6))
@@ -94,14 +102,12 @@ def test_every_message_looks_uniform(name: str, messages: int, zero: bool) -> No
     x = found.inputs(12) * (not zero)
     dealt = cluster.prepare(12)
     for array in dealt:
-        if array.dtype == np.uint32:
-            assert_words_of_digits(array)
-        else:
-            assert all(looks_uniform(array.reshape(-1, 6)[:, place], 256) for place in range(6))
+        assert_bytes(array)
+        assert all(looks_uniform(array.reshape(-1, 6)[:, place], 256) for place in range(6))
     received = cluster.query(x).messages
     assert len(received) == messages
     for sent in received:
-        assert_message_uniform(sent)
+        assert_message_uniform(sent, found.program.steps[sent.tag[0]])
 
 
 def test_masked_inputs_and_shared_weights_look_uniform() -> None:
@@ -135,7 +141,7 @@ def constructed(monkeypatch: pytest.MonkeyPatch) -> list[KeyStream]:
         return note
 
     monkeypatch.setattr(KeyStream, "__init__", noted)
-    for name in ("elements", "integers", "below"):
+    for name in ("elements", "integers", "below", "bits"):
         monkeypatch.setattr(KeyStream, name, labelled(getattr(KeyStream, name)))
     return found
 

@@ -20,7 +20,7 @@ from syfr.protocol.roles import Role
 from syfr.ring.fixedpoint import Precision
 
 Array = NDArray[Any]
-FORMATS = [Precision(1, 3, 1, 3), Precision(2, 5, 1, 5), Precision(3, 6, 3, 11)]
+FORMATS = [Precision(1, 3, 1), Precision(2, 5, 2), Precision(3, 6, 1)]
 
 
 def parts(precision: Precision, z: int, z0: int, zero: Array) -> tuple[Array, Array]:

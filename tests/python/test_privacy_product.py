@@ -11,7 +11,7 @@ from single import combine, draws_of, product, random_draws, run
 from syfr.protocol.roles import DEALER, Role
 from syfr.ring.fixedpoint import Precision
 
-TINY = Precision(1, 4, 1, 3)
+TINY = Precision(1, 4, 2)
 """z has four bits, a value three."""
 
 PRODUCT = product()

@@ -11,9 +11,9 @@ from single import ranks
 from syfr.protocol.roles import DEALER, Role
 from syfr.ring.fixedpoint import Precision
 
-TINY = Precision(1, 4, 1, 3)
+TINY = Precision(1, 4, 2)
 """kappa = 3: two digits of one bit."""
-TINIEST = Precision(1, 3, 1, 3)
+TINIEST = Precision(1, 3, 1)
 """kappa = 2: one digit, so that three pairs can be counted together."""
 
 FROM1 = ("input1", "tau", "mask1")

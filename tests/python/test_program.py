@@ -229,7 +229,7 @@ SMALL = Program((4,), (RELU, OUTPUT))
         (replace(SMALL, input_range=(0.0, math.inf)), "input range"),
         (replace(SMALL, input_range=(math.nan, 1.0)), "input range"),
         (replace(SMALL, precision=Precision(14, 47)), "number format"),
-        (replace(SMALL, precision=Precision(14, 42, modulus=13)), "number format"),
+        (replace(SMALL, precision=Precision(14, 42, digits=5)), "number format"),
         (replace(SMALL, precision=Precision(40, 46), untrusted_clients=True), "cannot be lifted"),
     ],
 )
@@ -307,7 +307,7 @@ def test_work_for_one_row_is_bounded() -> None:
 def test_an_incomplete_number_format_is_refused() -> None:
     step = Linear("dense", 0, (2, 3), (2,), (3,), "output")
     message = Program((2,), (step,)).to_message()
-    del message["precision"]["modulus"]
+    del message["precision"]["digits"]
     with pytest.raises(ProtocolError):
         Program.from_message(message)
 

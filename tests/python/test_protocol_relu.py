@@ -14,13 +14,13 @@ from views import every
 Integers = NDArray[np.int64]
 
 SMALL = [
-    Precision(1, 3, 1, 3),
-    Precision(1, 4, 1, 5),
-    Precision(2, 5, 1, 7),
-    Precision(1, 5, 2, 5),
-    Precision(2, 6, 3, 5),
-    Precision(1, 6, 3, 11),
-    Precision(3, 6, 2, 11),
+    Precision(1, 3, 1),
+    Precision(1, 4, 2),
+    Precision(2, 5, 2),
+    Precision(1, 5, 2),
+    Precision(2, 6, 1),
+    Precision(1, 6, 2),
+    Precision(3, 6, 1),
 ]
 FULL = [Precision(), Precision(14, 40), Precision(18, 46), Precision(1, 24)]
 
@@ -157,7 +157,7 @@ def test_truncation_at_full_size_with_every_edge(precision: Precision) -> None:
 @pytest.mark.parametrize("fraction", [0, 1, 5, 8, 15])
 def test_truncation_rounds_up_as_often_as_the_fraction_says(fraction: int) -> None:
     # Exactly: over all shares modulo 2^k, so the expected value of Z is z / 2^f.
-    precision = Precision(4, 9, 1, 11)
+    precision = Precision(4, 9, 4)
     at = every(z0=1 << 9)
     for whole in (-16, -3, -1, 0, 1, 14):
         z = np.full((1, 1 << 9), (whole << 4) + fraction)

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 from syfr.errors import ProtocolError
-from syfr.ring.fixedpoint import Precision, rounded, signed
+from syfr.ring.compare import MAX_WIDTH, digit_widths
+from syfr.ring.fixedpoint import MAX_COMPARED_BITS, Precision, rounded, signed
 
 
 @given(some.floats(-8_000, 8_000), some.integers(1, 20), some.integers(1, 2))
@@ -38,10 +39,8 @@ def test_low_bits_are_read_signed(bits: int) -> None:
 def test_the_parts_of_a_format_fit_together() -> None:
     default = Precision()
     default.check()
-    assert (default.truncated_bits, default.digits, default.thresholds) == (28, 9, 7)
-    # The largest power of 11 in a word, and more residues than digits, or a sum of comparisons could wrap to zero.
-    assert default.modulus**default.digits < 2**32
-    assert default.modulus > default.digits
+    assert (default.truncated_bits, default.digits) == (28, 6)
+    assert max(digit_widths(MAX_COMPARED_BITS, default.digits)) <= MAX_WIDTH
     assert default.largest == (2**41 - 2**14) / 2**28
 
 
@@ -55,7 +54,7 @@ def test_only_formats_that_the_kernels_support_pass() -> None:
                 continue
             passed.add((fraction_bits, value_bits))
     assert passed == {(f, k) for k in range(1, 47) for f in range(1, k) if 2 <= k - f <= 28}
-    for wrong in ({"digit_bits": 2}, {"digit_bits": 4}, {"modulus": 7}, {"modulus": 13}, {"modulus": 12}):
+    for wrong in ({"digits": 0}, {"digits": 5}, {"digits": 7}):
         with pytest.raises(ProtocolError):
             replace(Precision(), **wrong).check()
 

@@ -29,7 +29,7 @@ def layers(program: Program) -> list[dict[str, Any]]:
     """
     table = []
     if program.input_bits is not None:
-        cost = lift.cost(math.prod(program.input_shape), program.precision)
+        cost = lift.cost(math.prod(program.input_shape), program.input_bits, program.precision)
         table.append(_row("input", "lift", program.input_shape, cost))
     for operation, step in zip(Plan(program).operations, program.steps, strict=True):
         cost = operation.cost()

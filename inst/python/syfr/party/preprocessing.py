@@ -140,7 +140,7 @@ def hash_bytes(program: Program, padded: bool = False) -> int:
 def _lift_cost(plan: Plan) -> Cost:
     if plan.program.input_bits is None:
         return Cost()
-    return lift.cost(plan.input_values, plan.program.precision, plan.padded)
+    return lift.cost(plan.input_values, plan.program.input_bits, plan.program.precision, plan.padded)
 
 
 class _Masks:
@@ -221,7 +221,7 @@ def dealt_like(plan: Plan, rows: int, steps: range | None = None) -> list[Like]:
     steps = range(len(plan.operations)) if steps is None else steps
     expected: list[Like] = []
     if plan.program.input_bits is not None and steps.start == 0:
-        expected.extend(lift.dealt_like((rows, plan.input_values), plan.program.precision))
+        expected.extend(lift.dealt_like((rows, plan.input_values), plan.program.input_bits, plan.program.precision))
     for number in steps:
         expected.extend(plan.operations[number].dealt_like(rows))
     return expected
@@ -329,11 +329,10 @@ def join_rows(parts: Sequence[Part]) -> Part:
 
 def row_bytes(plan: Plan) -> int:
     """Memory of one prepared row at server0 or server1, in bytes, nearly."""
-    program, precision = plan.program, plan.program.precision
+    program = plan.program
     total = 1
     if program.input_bits is not None:
-        small = precision.digits * (precision.thresholds + 2) + 6
-        total += plan.input_values * (small + 8 * (lift.DEALT + 1))
+        total += lift.row_bytes(plan.input_values, program.input_bits, program.precision)
     if program.takes_tokens:  # masks as long as the vocabulary, while a block is made
         total += ELEMENT_BYTES * plan.input_values
     return total + sum(operation.row_bytes() for operation in plan.operations)

@@ -73,8 +73,7 @@ class Relu:
 
     def row_bytes(self) -> int:
         """Thresholds, what hides the compare, R, what is dealt, the mask."""
-        small = self.precision.digits * (self.precision.thresholds + 2) + 6
-        return self.values * (small + 8 * (relu.DEALT + 1))
+        return relu.row_bytes(self.values, self.precision)
 
     def dealt_like(self, rows: int) -> list[Like]:
         """Thresholds and products."""
@@ -256,6 +255,6 @@ def what_follows(
     if then == "truncate":
         return Truncate(number, values, taking)
     shift = precision.fraction_bits + scale_bits - digits
-    return Output(number, values, Precision(shift, taking.value_bits, precision.digit_bits, precision.modulus))
+    return Output(number, values, Precision(shift, taking.value_bits, precision.digits))
 
 

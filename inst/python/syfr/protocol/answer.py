@@ -11,16 +11,18 @@ server0 and server1 can make shares of the result y for either T. There are two 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from syfr.protocol.channel import Channel, Like, bits_like, pack_bits, unpack_bits
+from syfr.protocol.channel import Channel, Like
 from syfr.protocol.cost import Cost
 from syfr.protocol.roles import DEALER, Role
 from syfr.protocol.transcript import DIGEST, Transcript
 from syfr.ring.fixedpoint import WIRE_BYTES, Words
 from syfr.ring.packing import add_packed, pack_elements, unpack_elements
+from syfr.ring.planes import plane_bytes, unpack_bits
 from syfr.ring.streams import Bytes, Source
 
 Shape = tuple[int, int]
@@ -30,8 +32,18 @@ ShareFor = Callable[[Bytes], Words]
 
 def cost(values: int, padded: bool) -> Cost:
     """For one row of ``values`` values, hashes not counted."""
-    bits, swap = 2 * -(-values // 8), 2 * values * WIRE_BYTES
+    bits, swap = given_bytes(values), 2 * values * WIRE_BYTES
     return Cost(1, bits + 3 * swap) if padded else Cost(2, bits + swap)
+
+
+def given_bytes(values: int) -> int:
+    """Bytes of T for both servers, for one row."""
+    return 2 * plane_bytes(values)
+
+
+def _bits_like(shape: Sequence[int]) -> Like:
+    """T as it travels: a plane of bits for each n of ``shape``, (rows, ..., n)."""
+    return Like("uint8", (shape[0], math.prod(shape[1:-1]) * plane_bytes(shape[-1])))
 
 
 def draw_pads(with_dealer: Source, shape: Shape, padded: bool) -> Words | None:
@@ -57,7 +69,7 @@ async def online(
     digest = transcript.digest
     channel.send(partner, tag, digest, pack_elements(both + pads).reshape(wire))
     one = Like("uint8", (shape[0], WIRE_BYTES * shape[1]))
-    packed, pad = await channel.receive(DEALER, (number, "answer"), bits_like(shape), one)
+    packed, pad = await channel.receive(DEALER, (number, "answer"), _bits_like(shape), one)
     theirs_digest, theirs = await channel.receive(partner, tag, DIGEST, Like("uint8", wire))
     transcript.require(theirs_digest)
     transcript.absorb(packed)
@@ -69,11 +81,11 @@ async def online(
     return masked
 
 
-async def receive(channel: Channel, transcript: Transcript, number: int, shape: Shape) -> Bytes:
-    """server0 and server1: T for every value, (rows, n), in the form of two delays."""
-    (packed,) = await channel.receive(DEALER, (number, "answer"), bits_like(shape))
+async def receive(channel: Channel, transcript: Transcript, number: int, shape: Sequence[int]) -> Bytes:
+    """server0 and server1: T for every value, (rows, ..., n), in the form of two delays."""
+    (packed,) = await channel.receive(DEALER, (number, "answer"), _bits_like(shape))
     transcript.absorb(packed)
-    return unpack_bits(packed, shape[1])
+    return unpack_bits(packed.reshape(*shape[:-1], -1), shape[-1])
 
 
 def _chosen(both: Words, answer: Bytes) -> Words:
@@ -90,11 +102,12 @@ async def swap_masked(channel: Channel, transcript: Transcript, number: int, sha
 
 
 def give(channel: Channel, number: int, answer: Bytes, pads: tuple[Words, Words] | None) -> None:
-    """The dealer sends T, (rows, n), and in the padded form each server the other's pads for it."""
-    bits = pack_bits(answer)
+    """The dealer sends T, planes (rows, ..., bytes), and in the padded form each server the other's pads for it."""
+    bits = answer.reshape(answer.shape[0], -1)
     for server in (Role.SERVER0, Role.SERVER1):
         if pads is None:
             channel.send(server, (number, "answer"), bits)
         else:
-            opened = _chosen(pads[server.partner], answer)
-            channel.send(server, (number, "answer"), bits, pack_elements(opened).reshape(answer.shape[0], -1))
+            both = pads[server.partner]
+            opened = _chosen(both, unpack_bits(bits, both.shape[2]))
+            channel.send(server, (number, "answer"), bits, pack_elements(opened).reshape(bits.shape[0], -1))

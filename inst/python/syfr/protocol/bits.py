@@ -37,11 +37,11 @@ from numpy.typing import NDArray
 from syfr.protocol import answer, compare
 from syfr.protocol.channel import Array, Channel, Like
 from syfr.protocol.cost import Cost
-from syfr.protocol.roles import DEALER, Role
+from syfr.protocol.roles import DEALER
 from syfr.protocol.transcript import Transcript
-from syfr.ring.compare import blinded_words
 from syfr.ring.fixedpoint import WIRE_BYTES, Precision, Words
 from syfr.ring.packing import pack_elements, unpack_elements
+from syfr.ring.planes import pack_bits, plane_bytes, unpack_bits
 from syfr.ring.streams import Bytes, Source
 
 Packed = NDArray[np.uint32]
@@ -54,9 +54,8 @@ class Prepared:
     """What server0 or server1 has ready; all arrays have the rows first.
 
     Attributes:
-        thresholds: shares of [digit of R' > v], (rows, digits, thresholds, n).
-        flip, rotation: for each compare, (rows, knots, n).
-        multipliers, masks: (rows, knots, digits, n).
+        thresholds: shares of [digit of R' > v], planes (rows, thresholds, ceil(n / 8)).
+        flip, rotation, multipliers, masks: for each compare, planes (rows, knots, ..., ceil(n / 8)); see compare.py.
         dealt: shares of tau and, for what is multiplied by the bit, of tau·lambda: (rows, 1 or 2, knots, n).
         pads: see answer.py; None in the form of two delays.
     """
@@ -72,7 +71,7 @@ class Prepared:
 
 @dataclass(frozen=True, repr=False)
 class Dealt:
-    """What the dealer keeps: p xor tau, (rows, knots·n), and the pads of both servers if there are any."""
+    """What the dealer keeps: p xor tau, planes (rows, knots, ceil(n / 8)), and the pads of both servers, if any."""
 
     answer_mask: Bytes
     pads: tuple[Words, Words] | None = None
@@ -86,22 +85,24 @@ def ring_of(values: Words, kappa: int) -> Packed:
 
 def cost(values: int, knots: int, products: bool, precision: Precision) -> Cost:
     """Of the compare and what is dealt, for one row; the answer is counted where it is used."""
-    once = compare.cost(values, precision)
+    once = compare.cost(values, precision.truncated_bits - 1, precision)
     dealt = WIRE_BYTES * values * knots * (2 if products else 1)
     return Cost(once.delays, once.online_bytes * knots, once.preprocessing_bytes + dealt)
 
 
 def row_bytes(values: int, knots: int, products: bool, precision: Precision) -> int:
-    """Memory of one prepared row, in bytes, nearly."""
-    digits = precision.digits
-    return values * (digits * precision.thresholds + knots * (2 * digits + 2 + 8 * (2 if products else 1)))
+    """Memory of one prepared row, in bytes."""
+    bits = precision.truncated_bits - 1
+    common = (knots - 1) * compare.common_planes(bits, precision) * plane_bytes(values)
+    return compare.row_bytes(values, bits, precision) + common + values * knots * 8 * (2 if products else 1)
 
 
 def dealt_like(shape: Shape, products: bool, precision: Precision) -> list[Like]:
     """The arrays that :func:`deal` sends."""
     rows, knots, values = shape
     dealt = WIRE_BYTES * values * knots * (2 if products else 1)
-    return [compare.dealt_like((rows, values), precision), Like("uint8", (rows, dealt))]
+    compared = compare.dealt_like((rows, values), precision.truncated_bits - 1, precision)
+    return [compared, Like("uint8", (rows, dealt))]
 
 
 def deal(
@@ -125,7 +126,7 @@ def deal(
     wide = tau.astype(np.uint64)
     parts = [wide, wide * mask[:, None]] if products else [wide]
     dealt = np.stack(parts, axis=1) - with0.elements("dealt", (rows, len(parts), knots, values))
-    kept = (top[:, None] ^ tau).reshape(rows, knots * values)
+    kept = pack_bits(top[:, None] ^ tau)
     pads = answer.draw_both_pads(with0, with1, (rows, values), padded)
     return Dealt(kept, pads), [thresholds, pack_elements(dealt).reshape(rows, -1)]
 
@@ -141,24 +142,16 @@ def prepare(
 ) -> Prepared:
     """The part of server0 (``message`` is None) or server1 (what the dealer sent)."""
     rows, knots, values = shape
-    digits, modulus = precision.digits, precision.modulus
+    bits = precision.truncated_bits - 1
     thresholds = compare.thresholds(
-        (rows, values), precision.truncated_bits - 1, precision, with_dealer, None if message is None else message[0]
+        (rows, values), bits, precision, with_dealer, None if message is None else message[0]
     )
     size = rows, 2 if products else 1, knots, values
     dealt = (
         with_dealer.elements("dealt", size) if message is None else unpack_elements(message[1].reshape(-1), size)
     )
-    per_digit = rows, knots, digits, values
-    return Prepared(
-        thresholds,
-        flip=with_partner.below("flip", shape, 2),
-        rotation=with_partner.below("rotation", shape, digits),
-        multipliers=with_partner.below("multipliers", per_digit, modulus - 1, start=1),
-        masks=with_partner.below("masks", per_digit, modulus),
-        dealt=dealt,
-        pads=answer.draw_pads(with_dealer, (rows, values), padded),
-    )
+    common = compare.draw_common(shape, bits, precision, with_partner)
+    return Prepared(thresholds, **common, dealt=dealt, pads=answer.draw_pads(with_dealer, (rows, values), padded))
 
 
 def ask(channel: Channel, number: int, precision: Precision, ready: Prepared, compared: Sequence[Words]) -> Bytes:
@@ -167,32 +160,22 @@ def ask(channel: Channel, number: int, precision: Precision, ready: Prepared, co
     Returns:
         1 xor C_top xor beta, (rows, knots, n): together with T it gives a.
     """
-    kappa = precision.truncated_bits
-    words, known = [], []
+    kappa, rows = precision.truncated_bits, compared[0].shape[0]
+    messages, tops = [], []
     for knot, values in enumerate(compared):
         ring = ring_of(values, kappa)
-        flip = np.ascontiguousarray(ready.flip[:, knot])
-        words.append(
-            blinded_words(
-                ring & np.uint32((1 << (kappa - 1)) - 1),
-                channel.role is Role.SERVER0,
-                ready.thresholds,
-                flip,
-                np.ascontiguousarray(ready.multipliers[:, knot]),
-                np.ascontiguousarray(ready.masks[:, knot]),
-                np.ascontiguousarray(ready.rotation[:, knot]),
-                precision.digit_bits,
-                precision.modulus,
-            )
-        )
-        known.append((ring >> np.uint32(kappa - 1)).astype(np.uint8) ^ flip ^ np.uint8(1))
-    channel.send(DEALER, (number, "compare"), np.concatenate(words, axis=1))
-    return np.stack(known, axis=1)
+        common = [part[:, knot] for part in (ready.flip, ready.multipliers, ready.masks, ready.rotation)]
+        one = compare.Prepared(ready.thresholds, *[np.ascontiguousarray(part) for part in common])
+        below_top = ring & np.uint32((1 << (kappa - 1)) - 1)
+        messages.append(compare.blind(channel.role, kappa - 1, precision, one, below_top).reshape(rows, -1))
+        tops.append((ring >> np.uint32(kappa - 1)).astype(np.uint8))
+    channel.send(DEALER, (number, "compare"), np.concatenate(messages, axis=1))
+    return np.stack(tops, axis=1) ^ unpack_bits(ready.flip, compared[0].shape[1]) ^ np.uint8(1)
 
 
 async def answered(channel: Channel, transcript: Transcript, number: int, shape: Shape) -> Bytes:
     """T of every compare, (rows, knots, n), in the form of two delays."""
-    return (await answer.receive(channel, transcript, number, (shape[0], shape[1] * shape[2]))).reshape(shape)
+    return await answer.receive(channel, transcript, number, shape)
 
 
 def signed_bits(known: Bytes, bits: Bytes) -> tuple[Words, Words]:
@@ -203,6 +186,6 @@ def signed_bits(known: Bytes, bits: Bytes) -> tuple[Words, Words]:
 
 async def online_dealer(channel: Channel, number: int, precision: Precision, ready: Dealt) -> None:
     """The dealer's part."""
-    shape = ready.answer_mask.shape[0], ready.answer_mask.shape[1]
-    found = await compare.find(channel, number, precision.truncated_bits - 1, precision, shape)
+    bits = precision.truncated_bits - 1
+    found = await compare.find(channel, number, bits, precision, ready.answer_mask.shape)
     answer.give(channel, number, found ^ ready.answer_mask, ready.pads)

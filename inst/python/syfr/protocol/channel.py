@@ -201,18 +201,3 @@ class Run:
     def close(self) -> None:
         """End the coroutine, whatever it waits for."""
         self._coroutine.close()
-
-
-def bits_like(shape: tuple[int, ...]) -> Like:
-    """The packed form of one bit a value, each row on its own."""
-    return Like("uint8", (shape[0], -(-shape[1] // 8)))
-
-
-def pack_bits(bits: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Bits (rows, n) as bytes (rows, ceil(n / 8))."""
-    return np.packbits(bits, axis=1, bitorder="little")
-
-
-def unpack_bits(packed: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """The bits (rows, size) that :func:`pack_bits` wrote."""
-    return np.unpackbits(packed, axis=1, count=size, bitorder="little")

@@ -21,6 +21,7 @@ from syfr.protocol.roles import Role
 from syfr.protocol.transcript import Transcript
 from syfr.ring.fixedpoint import WIRE_BYTES, Precision, Words
 from syfr.ring.packing import pack_elements, unpack_elements
+from syfr.ring.planes import pack_bits, unpack_bits
 from syfr.ring.streams import Bytes, Source
 
 DEALT = 2
@@ -38,16 +39,21 @@ class Prepared(compare.Prepared):
 
 @dataclass(frozen=True, repr=False)
 class Dealt:
-    """What the dealer keeps: tau, (rows, n), and the pads of both servers if there are any."""
+    """What the dealer keeps: tau, a plane a row, and the pads of both servers if there are any."""
 
     answer_mask: Bytes
     pads: tuple[Words, Words] | None = None
 
 
-def cost(values: int, precision: Precision, padded: bool = False) -> Cost:
-    """For one row of ``values`` values, hashes not counted."""
+def cost(values: int, bits: int, precision: Precision, padded: bool = False) -> Cost:
+    """For one row of ``values`` values of ``bits`` bits, hashes not counted."""
     dealt = Cost(preprocessing_bytes=values * WIRE_BYTES * DEALT)
-    return dealt + compare.cost(values, precision) + answer.cost(values, padded)
+    return dealt + compare.cost(values, bits, precision) + answer.cost(values, padded)
+
+
+def row_bytes(values: int, bits: int, precision: Precision) -> int:
+    """Memory of one prepared row, in bytes: the compare's, what is dealt, the mask."""
+    return compare.row_bytes(values, bits, precision) + values * 8 * (DEALT + 1)
 
 
 def deal(
@@ -59,12 +65,12 @@ def deal(
     thresholds = compare.deal(mask.astype(np.uint32), bits, precision, with0)
     dealt = np.stack([mask, tau.astype(np.uint64)], axis=1) - with0.elements("dealt", (shape[0], DEALT, shape[1]))
     pads = answer.draw_both_pads(with0, with1, shape, padded)
-    return Dealt(tau, pads), [thresholds, pack_elements(dealt).reshape(shape[0], -1)]
+    return Dealt(pack_bits(tau), pads), [thresholds, pack_elements(dealt).reshape(shape[0], -1)]
 
 
-def dealt_like(shape: tuple[int, int], precision: Precision) -> list[Like]:
+def dealt_like(shape: tuple[int, int], bits: int, precision: Precision) -> list[Like]:
     """The arrays that :func:`deal` sends."""
-    return [compare.dealt_like(shape, precision), Like("uint8", (shape[0], WIRE_BYTES * DEALT * shape[1]))]
+    return [compare.dealt_like(shape, bits, precision), Like("uint8", (shape[0], WIRE_BYTES * DEALT * shape[1]))]
 
 
 def prepare(
@@ -100,21 +106,23 @@ async def online(
 ) -> Words:
     """server0 and server1: from m modulo 2^w, (rows, n), to the masked x - offset in the ring of all values."""
     wrapped = np.uint64(1 << bits)
+    size = masked.shape[1]
     known = masked - np.uint64(offset) if channel.role is Role.SERVER0 else np.zeros_like(masked)
 
+    compare.ask(channel, number, bits, precision, ready, masked.astype(np.uint32))
+    flip = unpack_bits(ready.flip, size)
+
     def share_for(answered: Bytes) -> Words:
-        a = (answered ^ ready.flip).astype(np.uint64)
+        a = (answered ^ flip).astype(np.uint64)
         signed = np.uint64(1) - (a << np.uint64(1))
         own = wrapped * a if channel.role is Role.SERVER0 else np.zeros_like(a)
         share: Words = known + ready.next_mask - ready.dealt[:, 0] + wrapped * (signed * ready.dealt[:, 1]) + own
         return share
 
-    compare.ask(channel, number, precision, ready, masked.astype(np.uint32))
-    return await answer.online(channel, transcript, number, (masked.shape[0], masked.shape[1]), ready.pads, share_for)
+    return await answer.online(channel, transcript, number, (masked.shape[0], size), ready.pads, share_for)
 
 
 async def online_dealer(channel: Channel, number: int, bits: int, precision: Precision, ready: Dealt) -> None:
     """The dealer's part."""
-    shape = (ready.answer_mask.shape[0], ready.answer_mask.shape[1])
-    found = await compare.find(channel, number, bits, precision, shape)
+    found = await compare.find(channel, number, bits, precision, ready.answer_mask.shape)
     answer.give(channel, number, found ^ ready.answer_mask, ready.pads)

@@ -15,8 +15,8 @@ from syfr.protocol.channel import Channel
 from syfr.protocol.cost import Cost
 from syfr.protocol.roles import Role
 from syfr.protocol.transcript import DIGEST_BYTES, Transcript
-from syfr.ring.compare import masked_quotient
 from syfr.ring.fixedpoint import Precision, Words, signed
+from syfr.ring.selection import masked_quotient
 from syfr.ring.streams import Source
 
 Packed = NDArray[np.uint32]

@@ -48,7 +48,7 @@ class RanksOperation(Operation[Ranks]):
     def cost(self) -> Cost:
         """A compare for each pair, and one swap."""
         compared = bits.cost(self.pairs, 1, False, self.precision)
-        answers = Cost(1, 2 * -(-self.pairs // 8))
+        answers = Cost(1, answer.given_bytes(self.pairs))
         return compared + answers + Cost(1, 2 * self.values * WIRE_BYTES)
 
     def hash_bytes(self) -> int:

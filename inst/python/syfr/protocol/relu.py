@@ -25,9 +25,10 @@ from syfr.protocol.channel import Array, Channel, Like
 from syfr.protocol.cost import Cost
 from syfr.protocol.roles import Role
 from syfr.protocol.transcript import DIGEST_BYTES, Transcript
-from syfr.ring.compare import add_selected, masked_quotient, opened_sum
 from syfr.ring.fixedpoint import WIRE_BYTES, Precision, Words
 from syfr.ring.packing import pack_elements, unpack_elements
+from syfr.ring.planes import pack_bits, unpack_bits
+from syfr.ring.selection import add_selected, masked_quotient, opened_sum
 from syfr.ring.streams import Bytes, Source
 
 Packed = NDArray[np.uint32]
@@ -55,7 +56,7 @@ class Prepared(compare.Prepared):
 
 @dataclass(frozen=True, repr=False)
 class Dealt:
-    """What the dealer keeps for n values a row: p xor tau, (rows, n), and the pads of both servers if there are any."""
+    """What the dealer keeps for n values a row: p xor tau, a plane a row, and the pads of both servers, if any."""
 
     answer_mask: Bytes
     pads: tuple[Words, Words] | None = None
@@ -64,7 +65,13 @@ class Dealt:
 def cost(values: int, precision: Precision, padded: bool = False) -> Cost:
     """For one row of ``values`` values; the hashes of the two swaps are counted once a query in :func:`hash_bytes`."""
     opening = Cost(1, 2 * values * 4, values * WIRE_BYTES * DEALT)
-    return opening + compare.cost(values, precision) + answer.cost(values, padded)
+    compared = compare.cost(values, precision.truncated_bits - 1, precision)
+    return opening + compared + answer.cost(values, padded)
+
+
+def row_bytes(values: int, precision: Precision) -> int:
+    """Memory of one prepared row, in bytes: the compare's, R, what is dealt, the mask."""
+    return compare.row_bytes(values, precision.truncated_bits - 1, precision) + values * (4 + 8 * (DEALT + 1))
 
 
 def hash_bytes() -> int:
@@ -89,12 +96,15 @@ def deal(
     r, p, t = (array.astype(np.uint64) for array in (total, top, tau))
     dealt = np.stack([p, r, t, t * r, t * p], axis=1) - _draw_dealt(with0, shape)
     pads = answer.draw_both_pads(with0, with1, shape, padded)
-    return Dealt(top ^ tau, pads), [thresholds, pack_elements(dealt).reshape(shape[0], -1)]
+    return Dealt(pack_bits(top ^ tau), pads), [thresholds, pack_elements(dealt).reshape(shape[0], -1)]
 
 
 def dealt_like(shape: tuple[int, int], precision: Precision) -> list[Like]:
     """The arrays that :func:`deal` sends."""
-    return [compare.dealt_like(shape, precision), Like("uint8", (shape[0], WIRE_BYTES * DEALT * shape[1]))]
+    return [
+        compare.dealt_like(shape, precision.truncated_bits - 1, precision),
+        Like("uint8", (shape[0], WIRE_BYTES * DEALT * shape[1])),
+    ]
 
 
 def prepare(
@@ -136,16 +146,16 @@ async def online(
     mine = masked_quotient(z, ready.mask, precision.fraction_bits, precision.value_bits)
     opened, below_top = opened_sum(mine, await transcript.swap(channel, (number, "opened"), mine), kappa)
     transcript.absorb(opened)
-    compare.ask(channel, number, precision, ready, below_top)
+    compare.ask(channel, number, kappa - 1, precision, ready, below_top)
+    flip = unpack_bits(ready.flip, z.shape[1])
 
     def share_for(bits: Bytes) -> Words:
-        return add_selected(opened, bits, ready.flip, ready.dealt, first, kappa, ready.next_mask.copy())
+        return add_selected(opened, bits, flip, ready.dealt, first, kappa, ready.next_mask.copy())
 
     return await answer.online(channel, transcript, number, (z.shape[0], z.shape[1]), ready.pads, share_for)
 
 
 async def online_dealer(channel: Channel, number: int, precision: Precision, ready: Dealt) -> None:
     """The dealer's part."""
-    shape = (ready.answer_mask.shape[0], ready.answer_mask.shape[1])
-    found = await compare.find(channel, number, precision.truncated_bits - 1, precision, shape)
+    found = await compare.find(channel, number, precision.truncated_bits - 1, precision, ready.answer_mask.shape)
     answer.give(channel, number, found ^ ready.answer_mask, ready.pads)

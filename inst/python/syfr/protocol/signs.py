@@ -59,7 +59,7 @@ class SignsOperation(Operation[Signs]):
         compared = bits.cost(self.values, self.knots, self.products, self.precision)
         if self.padded:
             return compared + answer.cost(self.values, padded=True)
-        answers = Cost(1, 2 * -(-self.values * self.knots // 8))
+        answers = Cost(1, self.knots * answer.given_bytes(self.values))
         swap = Cost(1, 2 * self.values * WIRE_BYTES)
         return compared + answers + (swap if self.truncation is None else self.truncation.cost())
 

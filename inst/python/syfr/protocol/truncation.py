@@ -16,9 +16,9 @@ from syfr.protocol.channel import Array, Channel, Like
 from syfr.protocol.cost import Cost
 from syfr.protocol.roles import Role
 from syfr.protocol.transcript import Transcript
-from syfr.ring.compare import masked_quotient
 from syfr.ring.fixedpoint import WIRE_BYTES, Precision, Words
 from syfr.ring.packing import pack_elements, unpack_elements
+from syfr.ring.selection import masked_quotient
 from syfr.ring.streams import Source
 
 DEALT = 2

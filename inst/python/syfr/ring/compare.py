@@ -1,285 +1,348 @@
-"""Compiled kernels of the private compare (Damgård, Geisler, Krøigaard, ACISP 2007, as in SecureNN's private compare).
+"""Compiled kernels of the private compare: which of two numbers is larger, a digit at a time, on shared bits.
 
-All work on planes: for each row and each digit the values stand side by side, so that the inner loops vectorise.
-A comparison of digit d with v is looked up by walking the planes of all v, which touches every one of them and
-vectorises where an indexed load would not.
+Everything is bits of many values side by side (planes.py). A comparison of a digit with a public one is a choice among
+the dealt bits [digit > v], made by halving: every bit of the public digit takes half of them away, so that no step
+depends on a value and all work on whole planes.
+
+Elements of GF(2^d) are d planes, the lowest power first; d is the number of digits.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from syfr.ring.compiled import compiled
-from syfr.ring.fixedpoint import Words
+from syfr.ring.planes import plane_bytes, to_planes
 
 Bytes = NDArray[np.uint8]
 Packed = NDArray[np.uint32]
+Integers = NDArray[np.int64]
+Place = np.uint64
+"""Where something stands in a flat array; without a sign, or every index would be looked at for being negative."""
+
+CHUNK = 512
+"""Bytes of each plane that are worked on at a time, so that they are in the processor's nearest cache."""
+
+MAX_WIDTH = 5
+"""The most bits of a digit that the kernels have room for."""
+
+TURNS = 3
+"""Bits of a rotation, which is below the number of digits, at most six."""
+
+# x^d = x^t + 1 in GF(2^d), for d = 1 to 6: the trinomials that are irreducible (Lidl and Niederreiter, Finite Fields,
+# table C). For d = 1 there is no middle term: x = 1.
+MIDDLE = (0, 0, 1, 1, 1, 2, 1)
 
 
-@compiled("void(uint32[:,::1], uint32, uint32, uint8[:,:,:,::1], uint8[:,:,:,::1])")
-def _threshold_shares(values: Packed, digit_bits: int, modulus: int, shares: Bytes, out: Bytes) -> None:
-    rows, digits, planes, size = shares.shape
-    low = np.uint32((np.uint32(1) << digit_bits) - np.uint32(1))
-    prime = np.uint8(modulus)
+def digit_widths(bits: int, digits: int) -> tuple[int, ...]:
+    """How many bits each digit of a number of ``bits`` bits has, the highest digit first; none has more by two."""
+    digits = min(bits, digits)
+    return tuple(bits // digits + (digit < bits % digits) for digit in range(digits))
+
+
+def thresholds_of(widths: Sequence[int]) -> int:
+    """Comparisons dealt for one number: [digit > v] for every digit and every v but its largest."""
+    return sum((1 << width) - 1 for width in widths)
+
+
+@compiled("void(uint8[:,:,::1], int64[::1], uint8[:,:,::1], uint8[:,:,::1])")
+def _threshold_shares(planes: Bytes, widths: Integers, shares: Bytes, out: Bytes) -> None:
+    rows, bits, size = planes.shape
     for row in range(rows):
-        for digit in range(digits):
-            shift = np.uint32(np.uint32(digit) * digit_bits)
-            for plane in range(planes):
-                for i in range(size):
-                    value = np.uint8((values[row, i] >> shift) & low)
-                    above = np.uint8(value > plane)
-                    difference = np.uint8(above + prime - shares[row, digit, plane, i])
-                    out[row, digit, plane, i] = difference if difference < prime else np.uint8(difference - prime)
+        first, top = 0, bits
+        for width in widths:
+            top -= width
+            known = 0
+            for place in range(width):
+                for v in range(known):
+                    for j in range(size):
+                        out[row, first + known + 1 + v, j] = planes[row, top + place, j] & out[row, first + v, j]
+                        out[row, first + v, j] |= planes[row, top + place, j]
+                for j in range(size):
+                    out[row, first + known, j] = planes[row, top + place, j]
+                known = 2 * known + 1
+            for plane in range(first, first + known):
+                for j in range(size):
+                    out[row, plane, j] ^= shares[row, plane, j]
+            first += known
 
 
-def threshold_shares(values: Packed, shares: Bytes, digit_bits: int, modulus: int) -> Bytes:
+def threshold_shares(values: Packed, bits: int, widths: Sequence[int], shares: Bytes) -> Bytes:
     """The other share of [digit > v] for every digit of ``values`` and every v but the largest.
 
     Args:
-        values: (rows, n).
-        shares: the first shares, (rows, digits, thresholds, n), below ``modulus``.
+        values: (rows, n), of ``bits`` bits.
+        widths: the bits of each digit, the highest first.
+        shares: the first shares, (rows, thresholds, ceil(n / 8)).
 
     Returns:
-        Shares of the same shape: [digit > v] - shares, modulo ``modulus``.
+        Shares of the same shape: the digits of a row from the highest, of each v = 0, 1, ...
     """
     out = np.empty_like(shares)
-    _threshold_shares(values, digit_bits, modulus, shares, out)
+    _threshold_shares(to_planes(values, bits), np.array(widths, np.int64), shares, out)
     return out
 
 
-@compiled("void(uint8[:,::1], uint8[::1], uint8, uint8[::1], uint8[::1])")
-def _look_up(thresholds: Bytes, value: Bytes, one: int, less: Bytes, reached: Bytes) -> None:
-    planes, size = thresholds.shape
-    for i in range(size):
-        less[i] = 0
-        reached[i] = one  # [d > C - 1] for C = 0 is [d > -1] = 1
-    for plane in range(planes):
-        here = np.uint8(plane)
-        after = np.uint8(plane + 1)
-        for i in range(size):
-            share = thresholds[plane, i]
-            less[i] = share if value[i] == here else less[i]
-            reached[i] = share if value[i] == after else reached[i]
-
-
-@compiled("void(uint8[::1], uint8[::1], uint8[::1], uint8[::1], uint8, uint8, boolean, uint8[::1])")
-def _test(
-    less: Bytes, reached: Bytes, flip: Bytes, above: Bytes, one: int, prime: int, lowest: bool, term_out: Bytes
+@compiled("void(uint8[::1], uint64, uint64, int64, uint8, uint8[::1], uint64, int64, uint8[:,:,::1])")
+def _choose_dealt(
+    dealt: Bytes,
+    begin: Place,
+    stride: Place,
+    values: int,
+    one: int,
+    public: Bytes,
+    bits: Place,
+    size: int,
+    out: Bytes,
 ) -> None:
-    for i in range(less.size):
-        greater = np.uint8(one + prime - reached[i])
-        greater = np.uint8(greater - prime) if greater >= prime else greater
-        tested = greater if flip[i] else less[i]
-        term = np.uint8(one + prime - tested)
-        term = less[i] if lowest and flip[i] else term
-        term = np.uint8(term + above[i])
-        term = np.uint8(term - prime) if term >= prime else term
-        term_out[i] = np.uint8(term - prime) if term >= prime else term
-        total = np.uint8(less[i] + greater + above[i])
-        total = np.uint8(total - prime) if total >= prime else total
-        above[i] = np.uint8(total - prime) if total >= prime else total
+    """The first halvings, of both choices: two at a time where the digit has two bits."""
+    every = np.uint8(0xFF)
+    step = 4 if values > 1 else 2
+    second = bits + (stride if values > 1 else Place(0))
+    for group in range((values + 1) // step):
+        at = group * step
+        # [digit > -1] is one, and [digit > v] zero for the largest v.
+        start, keep_start = (one, np.uint8(0)) if group == 0 else (np.uint8(0), every)
+        keep_end = np.uint8(0) if at + step > values else every
+        before = begin + Place(max(at - 1, 0)) * stride
+        here = begin + Place(at) * stride
+        last = begin + Place(min(at + step - 1, values - 1)) * stride
+        for j in range(size):
+            i = Place(j)
+            low, high = public[bits + i], public[second + i]
+            v0 = (dealt[before + i] & keep_start) ^ start
+            v1 = dealt[here + i]
+            if step == 2:
+                out[0, group, j] = v1 & ~low
+                out[1, group, j] = v0 ^ (low & (v0 ^ v1))
+            else:
+                v2, v3 = dealt[here + stride + i], dealt[here + stride + stride + i]
+                v4 = dealt[last + i] & keep_end
+                below, above = v1 ^ (low & (v1 ^ v2)), v3 ^ (low & (v3 ^ v4))
+                out[0, group, j] = below ^ (high & (below ^ above))
+                below, above = v0 ^ (low & (v0 ^ v1)), v2 ^ (low & (v2 ^ v3))
+                out[1, group, j] = below ^ (high & (below ^ above))
 
 
-@compiled("void(uint8[::1], uint8[::1], uint8[::1], boolean, uint32, uint32[::1])")
-def _blind_onto(term: Bytes, multiplier: Bytes, mask: Bytes, first: bool, modulus: int, word: Packed) -> None:
-    magic = np.uint32(65536 // modulus + 1)
-    for i in range(term.size):
-        added = np.uint32(mask[i]) if first else np.uint32(modulus - mask[i])
-        wide = np.uint32(np.uint32(term[i]) * np.uint32(multiplier[i]) + added)
-        digit = np.uint32(wide - ((wide * magic) >> np.uint32(16)) * modulus)
-        word[i] = np.uint32(word[i] * modulus + digit)
+@compiled("int64(uint8[::1], uint64, uint64, int64, int64, uint8[:,:,:,::1])")
+def _choose_rest(public: Bytes, bits: Place, stride: Place, count: int, size: int, work: Bytes) -> int:
+    """The other halvings; returns where in ``work`` what is left stands first."""
+    here = 0
+    while count > 1:
+        count //= 2
+        for choice in range(2):
+            for group in range(count):
+                for j in range(size):
+                    left = work[here, choice, 2 * group, j]
+                    right = work[here, choice, 2 * group + 1, j]
+                    work[1 - here, choice, group, j] = left ^ (public[bits + Place(j)] & (left ^ right))
+        bits += stride
+        here = 1 - here
+    return here
 
 
-@compiled("void(uint32[::1], uint8[::1], uint32[::1], int64)")
-def _rotate(word: Packed, rotation: Bytes, powers: Packed, digits: int) -> None:
-    for i in range(word.size):
-        turn = np.int64(rotation[i])
-        if turn:
-            upper = word[i] // powers[digits - turn]
-            word[i] = (word[i] - upper * powers[digits - turn]) * powers[turn] + upper
+@compiled("void(uint8[:,::1], int64, uint8[:,::1], int64, uint8[::1], uint64, uint64, int64, uint8[:,::1])")
+def _multiply(
+    bits: Bytes,
+    digit: int,
+    factor: Bytes,
+    middle: int,
+    masks: Bytes,
+    begin: Place,
+    stride: Place,
+    size: int,
+    out: Bytes,
+) -> None:
+    """The product of ``factor`` and the element of the first digit + 1 ``bits``, plus the mask of this digit.
+
+    An element s stands as the d values of a sequence with a[n + d] = a[n + t] + a[n], so x·s is the sequence one place
+    further (the dual basis).
+    """
+    degree = factor.shape[0] // 2
+    for power in range(digit):
+        for j in range(size):
+            factor[degree + power, j] = factor[power, j] ^ (factor[power + middle, j] if middle else np.uint8(0))
+    for m in range(degree):
+        at = begin + Place(m) * stride
+        for j in range(size):
+            out[digit * degree + m, j] = masks[at + Place(j)] ^ (bits[0, j] & factor[m, j])
+        for power in range(1, digit + 1):
+            for j in range(size):
+                out[digit * degree + m, j] ^= bits[power, j] & factor[m + power, j]
+
+
+@compiled("void(uint8[:,::1], int64, uint8[::1], uint64, uint64, int64, uint8[:,::1], uint8[::1], uint64)")
+def _rotate(
+    elements: Bytes,
+    degree: int,
+    rotation: Bytes,
+    begin: Place,
+    stride: Place,
+    size: int,
+    work: Bytes,
+    out: Bytes,
+    to: Place,
+) -> None:
+    for plane in range(degree * degree):
+        element, m = plane // degree, plane % degree
+        one = (element - 1) % degree * degree + m
+        two = (element - 2) % degree * degree + m
+        three = (element - 3) % degree * degree + m
+        for j in range(size):
+            i = Place(j)
+            low, high = rotation[begin + i], rotation[begin + stride + i]
+            none = elements[plane, j] ^ (low & (elements[plane, j] ^ elements[one, j]))
+            some = elements[two, j] ^ (low & (elements[two, j] ^ elements[three, j]))
+            work[plane, j] = none ^ (high & (none ^ some))
+    for plane in range(degree * degree):
+        four = (plane // degree - 4) % degree * degree + plane % degree
+        at = to + Place(plane) * stride
+        for j in range(size):
+            i = Place(j)
+            out[at + i] = work[plane, j] ^ (rotation[begin + stride + stride + i] & (work[plane, j] ^ work[four, j]))
+
+
+@compiled("void(int64, int64, uint8[:,:,::1], uint8, uint8[::1], uint64, int64, uint8[:,::1])")
+def _terms(
+    digit: int, degree: int, chosen: Bytes, one: int, flip: Bytes, begin: Place, size: int, terms: Bytes
+) -> None:
+    alike = 0 if digit == degree - 1 else 1
+    for j in range(size):
+        not_less = one ^ chosen[0, 0, j]
+        terms[0, j] = not_less ^ (flip[begin + Place(j)] & (not_less ^ chosen[alike, 0, j]))
+    if digit + 1 < degree:
+        for j in range(size):
+            terms[digit + 1, j] = one ^ chosen[0, 0, j] ^ chosen[1, 0, j]
 
 
 @compiled(
-    "void(uint32[:,::1], boolean, uint32, uint32, uint8[:,:,:,::1], uint8[:,::1], uint8[:,:,::1], uint8[:,:,::1],"
-    " uint8[:,::1], uint32[::1], uint32[:,::1])"
+    "void(uint8[::1], uint8, int64[::1], uint8[::1], uint8[::1], uint8[::1], uint8[::1], uint8[::1], int64,"
+    " int64[::1], uint8[::1])"
 )
-def _blinded_words(
-    opened: Packed,
-    first: bool,
-    digit_bits: int,
-    modulus: int,
-    thresholds: Bytes,
+def _blinded(
+    opened: Bytes,
+    one: int,
+    widths: Integers,
+    dealt: Bytes,
     flip: Bytes,
     multipliers: Bytes,
     masks: Bytes,
     rotation: Bytes,
-    powers: Packed,
-    out: Packed,
+    middle: int,
+    sizes: Integers,
+    out: Bytes,
 ) -> None:
-    rows, digits, _, size = thresholds.shape
-    low = np.uint32((np.uint32(1) << digit_bits) - np.uint32(1))
-    prime: Any = np.uint8(modulus)
-    one: Any = np.uint8(1) if first else np.uint8(0)
-    value = np.empty(size, np.uint8)
-    less = np.empty(size, np.uint8)
-    reached = np.empty(size, np.uint8)
-    above = np.empty(size, np.uint8)
-    term = np.empty(size, np.uint8)
+    rows, bits, thresholds, width = sizes
+    degree = widths.size
+    squared = degree * degree
+    stride = Place(width)
+    room = min(CHUNK, width)
+    chosen = np.empty((2, 2, 1 << (MAX_WIDTH - 2), room), np.uint8)
+    terms = np.empty((degree, room), np.uint8)
+    factor = np.empty((2 * degree, room), np.uint8)
+    elements = np.empty((squared, room), np.uint8)
+    work = np.empty((squared, room), np.uint8)
     for row in range(rows):
-        for i in range(size):
-            above[i] = 0
-            out[row, i] = 0
-        for digit in range(digits - 1, -1, -1):
-            shift = np.uint32(np.uint32(digit) * digit_bits)
-            for i in range(size):
-                value[i] = np.uint8((opened[row, i] >> shift) & low)
-            _look_up(thresholds[row, digit], value, one, less, reached)
-            _test(less, reached, flip[row], above, one, prime, digit == 0, term)
-            _blind_onto(term, multipliers[row, digit], masks[row, digit], first, modulus, out[row])
-        _rotate(out[row], rotation[row], powers, digits)
+        for low in range(0, width, CHUNK):
+            size = min(CHUNK, width - low)
+            top, first = bits, 0
+            for digit in range(degree):
+                top -= widths[digit]
+                values = (1 << widths[digit]) - 1
+                public = Place((row * bits + top) * width + low)
+                at = Place((row * thresholds + first) * width + low)
+                _choose_dealt(dealt, at, stride, values, one, opened, public, size, chosen[0])
+                taken = min(widths[digit], 2)
+                left = (values + 1) >> taken
+                here = _choose_rest(opened, public + Place(taken) * stride, stride, left, size, chosen)
+                _terms(digit, degree, chosen[here], one, flip, Place(row * width + low), size, terms)
+                for m in range(degree):
+                    at = Place(((row * degree + digit) * degree + m) * width + low)
+                    for j in range(size):
+                        factor[m, j] = multipliers[at + Place(j)]
+                at = Place((row * squared + digit * degree) * width + low)
+                _multiply(terms, digit, factor, middle, masks, at, stride, size, elements)
+                first += values
+            begin = Place(row * TURNS * width + low)
+            to = Place(row * squared * width + low)
+            _rotate(elements, degree, rotation, begin, stride, size, work, out, to)
 
 
-def blinded_words(
+def blinded(
     opened: Packed,
+    bits: int,
+    widths: Sequence[int],
     first: bool,
     thresholds: Bytes,
     flip: Bytes,
     multipliers: Bytes,
     masks: Bytes,
     rotation: Bytes,
-    digit_bits: int,
-    modulus: int,
-) -> Packed:
-    """One server's message of the compare: its shares of s·u, masked by ±g and rotated, as base-p words.
+) -> Bytes:
+    """One server's message of the compare: its shares of s·u in GF(2^d), masked by g and rotated.
 
-    With C the opened value and R the dealt one, digit by digit from the top, less = [C < R], greater = [C > R]:
+    With C the opened value and R the dealt one, less = [C < R] and greater = [C > R] of digit j, the highest being 0:
 
-        flip = 0:  u_j = 1 - less_j + sum over i > j of (less_i + greater_i)
-        flip = 1:  u_j = 1 - greater_j + the same sum, and u_0 = less_0 + the same sum
+        flip = 0:  u_j = (1 + less_j) + sum over i < j of x^(i + 1)·(less_i + greater_i)
+        flip = 1:  u_j = (1 + greater_j) + the same sum, but for the lowest digit: less_j + the same sum
 
-    A u_j is zero somewhere iff C < R (flip = 0), or iff R <= C (flip = 1).
+    The powers of x are independent over bits, so u_j is zero only where every bit in it is. That is so for one j at
+    most: iff C < R (flip = 0), or iff R <= C (flip = 1).
 
     Args:
-        opened: C, without its top bit, (rows, n).
-        first: whether this is server0, which adds the constants and +g; server1 adds -g.
-        thresholds: shares of [digit of R > v], (rows, digits, thresholds, n).
-        flip: beta, (rows, n).
-        multipliers: s, nonzero modulo p, (rows, digits, n).
-        masks: g, modulo p, (rows, digits, n).
-        rotation: below the number of digits, (rows, n).
+        opened: C, (rows, n), of ``bits`` bits.
+        widths: the bits of each of the d digits, the highest first.
+        first: whether this is server0, which adds the constants.
+        thresholds: shares of [digit of R > v], (rows, thresholds, ceil(n / 8)).
+        flip: beta, (rows, ceil(n / 8)).
+        multipliers: s, nonzero, (rows, d, d, ceil(n / 8)).
+        masks: g, the same for both servers, (rows, d·d, ceil(n / 8)).
+        rotation: below d, its bits from the lowest, (rows, 3, ceil(n / 8)).
 
     Returns:
-        (rows, n) words whose base-p digits are the blinded shares.
+        (rows, d·d, ceil(n / 8)), the digits one after the other.
     """
-    digits = thresholds.shape[1]
-    powers = np.array([modulus**digit for digit in range(digits)], np.uint32)
-    out = np.empty(opened.shape, np.uint32)
-    _blinded_words(
-        opened, first, digit_bits, modulus, thresholds, flip, multipliers, masks, rotation, powers, out
+    degree = len(widths)
+    rows, width = opened.shape[0], plane_bytes(opened.shape[1])
+    out = np.empty((rows, degree * degree, width), np.uint8)
+    _blinded(
+        to_planes(opened, bits).reshape(-1),
+        0xFF if first else 0,
+        np.array(widths, np.int64),
+        thresholds.reshape(-1),
+        flip.reshape(-1),
+        multipliers.reshape(-1),
+        masks.reshape(-1),
+        rotation.reshape(-1),
+        MIDDLE[degree],
+        np.array([rows, bits, thresholds.shape[1], width], np.int64),
+        out.reshape(-1),
     )
     return out
 
 
-@compiled("void(uint32[::1], uint32[::1], int64, uint32, uint8[::1])")
-def _any_zero_digit(left: Packed, right: Packed, digits: int, modulus: int, out: Bytes) -> None:
-    size = left.size
-    magic = np.uint64((np.uint64(1) << np.uint64(35)) // np.uint64(modulus) + np.uint64(1))
-    a = left.copy()
-    b = right.copy()
-    for i in range(size):
-        out[i] = 0
-    for _ in range(digits):
-        for i in range(size):
-            quotient_a = np.uint32((np.uint64(a[i]) * magic) >> np.uint64(35))
-            quotient_b = np.uint32((np.uint64(b[i]) * magic) >> np.uint64(35))
-            total = np.uint32(a[i] - quotient_a * modulus + b[i] - quotient_b * modulus)
-            out[i] |= np.uint8((total == 0) | (total == modulus))
-            a[i] = quotient_a
-            b[i] = quotient_b
-
-
-def any_zero_digit(left: Packed, right: Packed, digits: int, modulus: int) -> Bytes:
-    """Whether the sum modulo ``modulus`` of two words' digits is zero in any place: 0 or 1 for each value."""
-    out = np.empty(left.shape, np.uint8)
-    _any_zero_digit(left.reshape(-1), right.reshape(-1), digits, modulus, out.reshape(-1))
-    return out
-
-
-@compiled("void(uint64[::1], uint32[::1], int64, int64, uint32[::1])")
-def _masked_quotient(z: Words, mask: Packed, shift: int, value_bits: int, out: Packed) -> None:
-    keep = np.uint64((np.uint64(1) << np.uint64(value_bits)) - np.uint64(1))
-    low = np.uint32((np.uint64(1) << np.uint64(value_bits - shift)) - np.uint64(1))
-    for i in range(z.size):
-        out[i] = np.uint32((np.uint32((z[i] & keep) >> np.uint64(shift)) + mask[i]) & low)
-
-
-def masked_quotient(z: Words, mask: Packed, shift: int, value_bits: int) -> Packed:
-    """A share reduced modulo 2^k and shifted right by f, plus a mask, modulo 2^(k - f).
-
-    The sum of two such shares of z + 2^f - 1 is floor or ceil of z / 2^f (Escudero et al., CRYPTO 2020, who let the
-    modulus shrink with the shift); there is no large error, only a wrap that the sign resolves.
-    """
-    out = np.empty(z.shape, np.uint32)
-    _masked_quotient(z.reshape(-1), mask.reshape(-1), shift, value_bits, out.reshape(-1))
-    return out
-
-
-@compiled("void(uint32[::1], uint32[::1], int64, uint32[::1], uint32[::1])")
-def _opened(mine: Packed, theirs: Packed, bits: int, opened: Packed, below_top: Packed) -> None:
-    keep = (np.uint32(1) << np.uint32(bits)) - np.uint32(1)
-    for i in range(mine.size):
-        total = np.uint32((mine[i] + theirs[i]) & keep)
-        opened[i] = total
-        below_top[i] = total & (keep >> np.uint32(1))
-
-
-def opened_sum(mine: Packed, theirs: Packed, bits: int) -> tuple[Packed, Packed]:
-    """The sum of two shares modulo 2^bits, and what is below its top bit."""
-    opened, below_top = np.empty(mine.shape, np.uint32), np.empty(mine.shape, np.uint32)
-    _opened(mine.reshape(-1), theirs.reshape(-1), bits, opened.reshape(-1), below_top.reshape(-1))
-    return opened, below_top
-
-
-@compiled("void(uint32[:,::1], uint8[:,::1], uint8[:,::1], uint64[:,:,::1], boolean, int64, uint64[:,::1])")
-def _selected(
-    opened: Packed, answer: Bytes, flip: Bytes, dealt: Words, first: bool, bits: int, out: Words
-) -> None:
-    rows, size = opened.shape
-    top = np.uint32(bits - 1)
-    modulus = np.uint64(1) << np.uint64(bits)
-    own = np.uint64(1) if first else np.uint64(0)
-    one = np.uint64(1)
+@compiled("void(uint8[:,:,::1], uint8[:,:,::1], int64, uint8[:,::1])")
+def _any_zero(left: Bytes, right: Bytes, degree: int, out: Bytes) -> None:
+    rows, planes, size = left.shape
+    seen = np.empty(size, np.uint8)
     for row in range(rows):
-        for i in range(size):
-            c = np.uint64(opened[row, i])
-            upper = np.uint64(opened[row, i] >> top)
-            lift = modulus * (one - upper)
-            a = (one ^ upper) ^ np.uint64(flip[row, i]) ^ np.uint64(answer[row, i])
-            value = own * c + lift * dealt[row, 0, i] - dealt[row, 1, i]
-            chosen = c * dealt[row, 2, i] + lift * dealt[row, 4, i] - dealt[row, 3, i]
-            out[row, i] += a * value + (one - (a << one)) * chosen
+        for j in range(size):
+            out[row, j] = 0
+        for element in range(0, planes, degree):
+            for j in range(size):
+                seen[j] = left[row, element, j] ^ right[row, element, j]
+            for plane in range(element + 1, element + degree):
+                for j in range(size):
+                    seen[j] |= left[row, plane, j] ^ right[row, plane, j]
+            for j in range(size):
+                out[row, j] |= ~seen[j]
 
 
-def add_selected(
-    opened: Packed, answer: Bytes, flip: Bytes, dealt: Words, first: bool, bits: int, out: Words
-) -> Words:
-    """Add one server's share of ReLU(Z) onto ``out``.
-
-    With C opened, G = 2^bits·(1 - C_top), T the dealer's answer and a = 1 ⊕ C_top ⊕ flip ⊕ T:
-
-        y = a·(C + G·p - R) + (1 - 2a)·(C·tau + G·tau·p - tau·R)
-
-    Args:
-        opened: C, (rows, n).
-        answer: T, (rows, n).
-        flip: beta, (rows, n).
-        dealt: shares of p, R, tau, tau·R, tau·p, (rows, 5, n).
-        first: whether this is server0, which adds the public C.
-        bits: kappa.
-        out: (rows, n), changed in place.
-    """
-    _selected(opened, answer, flip, dealt, first, bits, out)
+def any_zero(left: Bytes, right: Bytes, degree: int) -> Bytes:
+    """Whether any element of the sum of two messages, (rows, d·d, bytes), is zero: a plane a row, (rows, bytes)."""
+    out = np.empty((left.shape[0], left.shape[2]), np.uint8)
+    _any_zero(left, right, degree, out)
     return out

@@ -21,9 +21,9 @@ if not os.environ.get("NUMBA_CACHE_DIR"):
     numba.config.CACHE_DIR = str(cache_directory() / "kernels")
 
 
-def compiled(signature: str) -> Callable[[Function], Function]:
-    """Compile a function for ``signature``, without the interpreter lock and with NumPy's division rules."""
+def compiled(*signatures: str) -> Callable[[Function], Function]:
+    """Compile a function for these signatures, without the interpreter lock and with NumPy's division rules."""
     decorate: Callable[[Function], Function] = numba.njit(
-        signature, cache=True, nogil=True, error_model="numpy"
+        list(signatures), cache=True, nogil=True, error_model="numpy"
     )
     return decorate

@@ -19,14 +19,12 @@ Words = NDArray[np.uint64]
 WIRE_BYTES = 6
 """Bytes of a ring element on the wire; 48 bits are enough while k + 2 <= 48."""
 
-DIGIT_BITS = 3
-"""The compare works on digits of three bits."""
-
-MODULUS = 11
-"""Shares of a digit's comparisons are taken modulo this prime, larger than the number of digits."""
+DIGITS = 6
+"""A compare works on six digits. With d of them a server sends the dealer d·d bits a value, and the dealer deals as
+many bits as all digits have values: fewer digits cost preprocessing, more cost online bytes."""
 
 MAX_COMPARED_BITS = 27
-"""Nine digits of base 11 fit one 32-bit word."""
+"""Then no digit has more than five bits."""
 
 
 @dataclass(frozen=True)
@@ -36,29 +34,17 @@ class Precision:
     Attributes:
         fraction_bits: f, the bits behind the point.
         value_bits: k, the bits of a product before truncation, sign included.
-        digit_bits: bits of one digit of the compare.
-        modulus: the prime of the compare's shares.
+        digits: of the compare.
     """
 
     fraction_bits: int = 14
     value_bits: int = 42
-    digit_bits: int = DIGIT_BITS
-    modulus: int = MODULUS
+    digits: int = DIGITS
 
     @property
     def truncated_bits(self) -> int:
         """kappa = k - f, the bits of a value after truncation."""
         return self.value_bits - self.fraction_bits
-
-    @property
-    def digits(self) -> int:
-        """Digits of a number of kappa - 1 bits."""
-        return -(-(self.truncated_bits - 1) // self.digit_bits)
-
-    @property
-    def thresholds(self) -> int:
-        """Comparisons dealt for one digit: [digit > v] for every v but the largest."""
-        return (1 << self.digit_bits) - 1
 
     @property
     def largest(self) -> float:
@@ -78,7 +64,7 @@ class Precision:
         """Raise ProtocolError for a format that the kernels do not support."""
         f, k = self.fraction_bits, self.value_bits
         sound = 1 <= f < k and k + 2 <= 8 * WIRE_BYTES and 2 <= self.truncated_bits <= 28
-        if not sound or self.digit_bits != DIGIT_BITS or self.modulus != MODULUS:
+        if not sound or self.digits != DIGITS:
             raise ProtocolError(f"The number format with f = {f} and k = {k} is not supported; use 14 and 42.")
 
     def encode(self, values: NDArray[np.float64], scale: int = 1) -> Words:

@@ -1,4 +1,4 @@
-"""Compiled kernels that lay values out for the wire: 48-bit ring elements and digits modulo a small prime."""
+"""Compiled kernels that lay ring elements out for the wire, in 48 bits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from syfr.ring.compiled import compiled
 from syfr.ring.fixedpoint import WIRE_BYTES, Words
 
 Bytes = NDArray[np.uint8]
-Packed = NDArray[np.uint32]
 
 
 @compiled("void(uint64[::1], uint16[::1])")
@@ -60,49 +59,4 @@ def add_packed(elements: Words, packed: Bytes) -> Words:
     """The sum of elements and of those that :func:`pack_elements` wrote, modulo 2^48."""
     out = np.empty(elements.shape, np.uint64)
     _add_packed48(elements.reshape(-1), packed.reshape(-1).view(np.uint16), out.reshape(-1))
-    return out
-
-
-@compiled("void(uint8[:,:,:,::1], uint32, uint32[:,:,::1])")
-def _pack_digits(digits: NDArray[np.uint8], modulus: int, out: Packed) -> None:
-    rows, count, planes, size = digits.shape
-    for row in range(rows):
-        for plane in range(planes):
-            for i in range(size):
-                out[row, plane, i] = digits[row, count - 1, plane, i]
-            for digit in range(count - 2, -1, -1):
-                for i in range(size):
-                    out[row, plane, i] = out[row, plane, i] * modulus + np.uint32(digits[row, digit, plane, i])
-
-
-@compiled("void(uint32[:,:,::1], uint32, uint8[:,:,:,::1])")
-def _unpack_digits(words: Packed, modulus: int, out: NDArray[np.uint8]) -> None:
-    rows, count, planes, size = out.shape
-    # floor(w / p) = (w * ceil(2^35 / p)) >> 35 for p = 11 and every 32-bit w (Granlund and Montgomery, PLDI 1994).
-    magic = np.uint64((np.uint64(1) << np.uint64(35)) // np.uint64(modulus) + np.uint64(1))
-    rest = np.empty(size, np.uint32)
-    for row in range(rows):
-        for plane in range(planes):
-            for i in range(size):
-                rest[i] = words[row, plane, i]
-            for digit in range(count):
-                for i in range(size):
-                    quotient = np.uint32((np.uint64(rest[i]) * magic) >> np.uint64(35))
-                    out[row, digit, plane, i] = np.uint8(rest[i] - quotient * modulus)
-                    rest[i] = quotient
-
-
-def pack_digits(digits: NDArray[np.uint8], modulus: int) -> Packed:
-    """Digits (rows, digits, planes, n) modulo ``modulus`` as one 32-bit word for all digits: (rows, planes, n)."""
-    rows, _, planes, size = digits.shape
-    out = np.empty((rows, planes, size), np.uint32)
-    _pack_digits(digits, modulus, out)
-    return out
-
-
-def unpack_digits(words: Packed, digits: int, modulus: int) -> NDArray[np.uint8]:
-    """The digits (rows, digits, planes, n) that :func:`pack_digits` wrote."""
-    rows, planes, size = words.shape
-    out = np.empty((rows, digits, planes, size), np.uint8)
-    _unpack_digits(words, modulus, out)
     return out

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from numpy.typing import NDArray
 
 from syfr.ring.fixedpoint import Words
+from syfr.ring.planes import planes_shape
 from syfr.ring.uniform import find_rejected, replace_rejected, split_pairs
 
 Bytes = NDArray[np.uint8]
@@ -39,6 +40,9 @@ class Source(Protocol):
 
     def below(self, label: str, shape: tuple[int, ...], bound: int, start: int = 0) -> Bytes:
         """Integers from ``start`` to ``start + bound - 1``; ``bound`` is at most 256."""
+
+    def bits(self, label: str, shape: tuple[int, ...]) -> Bytes:
+        """Bits (..., n) as planes, (..., ceil(n / 8)); see planes.py."""
 
 
 def fresh_key() -> bytes:
@@ -95,6 +99,11 @@ class KeyStream:
         for first in range(0, count, CHUNK):
             self._draw_below(out[first : first + CHUNK], bound, start)
         return out.reshape(shape)
+
+    def bits(self, label: str, shape: tuple[int, ...]) -> Bytes:
+        """Bits (..., n) as planes, (..., ceil(n / 8)); see planes.py."""
+        planes = planes_shape(shape)
+        return self.take(math.prod(planes)).reshape(planes)
 
     def _draw_below(self, out: Bytes, bound: int, start: int) -> None:
         words = self.take(out.size + out.size % 2).view(np.uint16)
