@@ -68,7 +68,7 @@ def _compare(figures: Figures, program: Program) -> None:
     _add(figures, "compare: look at a value", VALUES, lambda: compare.any_zero(left, right, len(widths)))
     _add(figures, "deal: a value's thresholds", VALUES, lambda: compare.threshold_shares(opened, bits, widths, shares))
     _add(figures, "prepare: a value's blinding", VALUES, lambda: draw_common(shape, bits, precision, stream))
-    elements, dealt = stream.elements("", shape), stream.elements("", (1, 5, VALUES))
+    elements, dealt = stream.elements("", shape), stream.thirds("", (1, 5, VALUES))
     kappa = precision.truncated_bits
     _add(
         figures,

@@ -22,6 +22,7 @@ from syfr.protocol.roles import DEALER, Role
 from syfr.protocol.transcript import Transcript
 from syfr.ring.compare import digit_widths, thresholds_of
 from syfr.ring.fixedpoint import Precision, Words
+from syfr.ring.packing import thirds_of
 from syfr.ring.planes import from_planes, pack_bits
 from syfr.steps import (
     Combine,
@@ -55,6 +56,10 @@ class Given:
     def elements(self, label: str, shape: tuple[int, ...]) -> Words:
         """Ring elements."""
         return self._take(label, shape).astype(np.uint64)
+
+    def thirds(self, label: str, shape: tuple[int, ...]) -> NDArray[np.uint16]:
+        """Ring elements modulo 2^48, in thirds."""
+        return thirds_of(self._take(label, shape).astype(np.uint64))
 
     def integers(self, label: str, shape: tuple[int, ...], bits: int) -> NDArray[np.uint32]:
         """Integers of ``bits`` bits."""

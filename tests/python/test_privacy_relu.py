@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from syfr.protocol.roles import DEALER, Role
 from syfr.ring.compare import digit_widths, thresholds_of
 from syfr.ring.fixedpoint import Precision
-from syfr.ring.packing import unpack_elements
+from syfr.ring.packing import from_thirds, thirds_in, unpack_elements
 from syfr.ring.planes import unpack_bits
 from views import Integers, View, digits_of, every
 
@@ -172,7 +172,7 @@ class Seen:
         """What the dealer sent to server1; in a run "given" it is the condition's."""
         ring = 1 << self.count.ring_bits
         size = self.at["share"].size
-        shares = unpack_elements(elements.reshape(-1), (self.count.dealt, size)) % np.uint64(ring)
+        shares = elements % np.uint64(ring)
         if self.count.given:
             assert np.array_equal(shares, digits_of(self.at["dealt"], ring, self.count.dealt))
             return
@@ -197,7 +197,8 @@ def relu_view(count: Count, at: dict[str, Integers], z: int) -> Array:
             seen.view.see(blinded_elements(message, degree, at["share"].size), 1 << degree**2)
         return seen.view.distribution()
     if count.party == Role.SERVER1:
-        seen.dealt(outcome.dealt[1], outcome.dealt[0])
+        dealt = from_thirds(thirds_in(outcome.dealt[1], (1, count.dealt, at["share"].size)))
+        seen.dealt(dealt[0], outcome.dealt[0])
     seen.from_partner(outcome)
     seen.answer(outcome)
     return seen.view.distribution()
@@ -216,7 +217,7 @@ def truncation_view(count: Count, at: dict[str, Integers], z: int) -> Array:
     seen = Seen(count, at)
     seen.known()
     if count.party == Role.SERVER1:
-        seen.dealt(outcome.dealt[0])
+        seen.dealt(unpack_elements(outcome.dealt[0].reshape(-1), (count.dealt, at["share"].size)))
     seen.from_partner(outcome)
     return seen.view.distribution()
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
-from syfr.ring.packing import add_packed, pack_elements, unpack_elements
+from syfr.ring.packing import add_packed, from_thirds, pack_elements, thirds_in, thirds_of, unpack_elements
 
 EDGES = np.array([0, 1, 2**16 - 1, 2**16, 2**32 - 1, 2**32, 2**48 - 1, 2**48, 2**63, 2**64 - 1], np.uint64)
 shapes = arrays.array_shapes(max_dims=3, max_side=6)
@@ -32,3 +32,22 @@ def test_elements_are_little_endian() -> None:
     packed = pack_elements(EDGES)
     assert packed.tobytes() == b"".join(int(value).to_bytes(8, "little")[:6] for value in EDGES)
     assert pack_elements(np.empty(0, np.uint64)).size == 0
+
+
+@given(arrays.arrays(np.uint64, arrays.array_shapes(min_dims=2, max_dims=3), elements=some.integers(0, 2**64 - 1)))
+def test_elements_come_back_from_their_thirds(elements: NDArray[np.uint64]) -> None:
+    thirds = thirds_of(elements)
+    assert thirds.shape == (elements.shape[0], 3, *elements.shape[1:])
+    assert np.array_equal(from_thirds(thirds), elements % np.uint64(2**48))
+
+
+def test_bytes_may_stand_anywhere_in_a_frame() -> None:
+    elements = np.arange(12, dtype=np.uint64).reshape(3, 4) << np.uint64(30)
+    for place in (0, 1):
+        frame = np.zeros(6 * 12 + place, np.uint8)
+        there = frame[place:]
+        there[:] = pack_elements(elements)
+        assert np.array_equal(unpack_elements(there, elements.shape), elements)
+        assert np.array_equal(add_packed(elements, there.reshape(3, -1)), 2 * elements)
+        there[:] = thirds_of(elements).view(np.uint8).reshape(-1)
+        assert np.array_equal(from_thirds(thirds_in(there, elements.shape)), elements)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from syfr.ring.selection import add_selected, masked_quotient, opened_sum
+from syfr.ring.packing import from_thirds, thirds_of
+from syfr.ring.selection import add_selected, deal_selection, masked_quotient, opened_sum
 
 Array = NDArray[Any]
 
@@ -43,11 +44,11 @@ def test_the_selected_share_is_the_formula(bits: int) -> None:
     shape = (2, 400)
     opened = draw(12, 0, 1 << bits, shape, "uint32")
     answer, flip = draw(13, 0, 2, shape, "uint8"), draw(14, 0, 2, shape, "uint8")
-    dealt = np.random.default_rng(15).integers(0, 2**64, (2, 5, 400), np.uint64)
+    dealt = np.random.default_rng(15).integers(0, 2**48, (2, 5, 400), np.uint64)
     onto = np.random.default_rng(16).integers(0, 2**64, shape, np.uint64)
     for first in (True, False):
         out = onto.copy()
-        assert add_selected(opened, answer, flip, dealt, first, bits, out) is out
+        assert add_selected(opened, answer, flip, thirds_of(dealt), first, bits, out) is out
         for row, i in np.ndindex(*shape):
             c = int(opened[row, i])
             p, r, tau, tau_r, tau_p = (int(dealt[row, k, i]) for k in range(5))
@@ -58,3 +59,15 @@ def test_the_selected_share_is_the_formula(bits: int) -> None:
             value = (c if first else 0) + lift * p - r
             y = a * value + (1 - 2 * a) * (c * tau + lift * tau_p - tau_r)
             assert int(out[row, i]) == (int(onto[row, i]) + y) % 2**64
+
+
+@pytest.mark.parametrize("bits", [2, 3, 28])
+def test_the_shares_of_what_is_selected_from_sum_to_it(bits: int) -> None:
+    shape = (3, 70)
+    masks, tau = draw(19, 0, 1 << bits, shape, "uint32"), draw(20, 0, 2, shape, "uint8")
+    first = draw(21, 0, 2**16, (3, 3, 5, 70), "uint16")
+    second = deal_selection(masks, tau, bits, first.copy())
+    total = (from_thirds(first) + from_thirds(second)) % np.uint64(2**48)
+    r, t = masks.astype(np.uint64), tau.astype(np.uint64)
+    p = r >> np.uint64(bits - 1)
+    assert np.array_equal(total, np.stack([p, r, t, t * r, t * p], axis=1))

@@ -26,9 +26,9 @@ from syfr.protocol.cost import Cost
 from syfr.protocol.roles import Role
 from syfr.protocol.transcript import DIGEST_BYTES, Transcript
 from syfr.ring.fixedpoint import WIRE_BYTES, Precision, Words
-from syfr.ring.packing import pack_elements, unpack_elements
+from syfr.ring.packing import Thirds, thirds_in
 from syfr.ring.planes import pack_bits, unpack_bits
-from syfr.ring.selection import add_selected, masked_quotient, opened_sum
+from syfr.ring.selection import add_selected, deal_selection, masked_quotient, opened_sum
 from syfr.ring.streams import Bytes, Source
 
 Packed = NDArray[np.uint32]
@@ -43,13 +43,13 @@ class Prepared(compare.Prepared):
 
     Attributes:
         mask: R_i, (rows, n).
-        dealt: shares of p, R, tau, tau·R, tau·p, (rows, 5, n).
+        dealt: shares of p, R, tau, tau·R, tau·p modulo 2^48, (rows, 3, 5, n); see ring/packing.py.
         next_mask: lambda'_i of the result, (rows, n).
         pads: see answer.py; None in the form of four delays.
     """
 
     mask: Packed
-    dealt: Words
+    dealt: Thirds
     next_mask: Words
     pads: Words | None = None
 
@@ -71,7 +71,7 @@ def cost(values: int, precision: Precision, padded: bool = False) -> Cost:
 
 def row_bytes(values: int, precision: Precision) -> int:
     """Memory of one prepared row, in bytes: the compare's, R, what is dealt, the mask."""
-    return compare.row_bytes(values, precision.truncated_bits - 1, precision) + values * (4 + 8 * (DEALT + 1))
+    return compare.row_bytes(values, precision.truncated_bits - 1, precision) + values * (4 + WIRE_BYTES * DEALT + 8)
 
 
 def hash_bytes() -> int:
@@ -93,10 +93,9 @@ def deal(
     tau = own.below("tau", shape, 2)
     below_top = total & np.uint32((1 << (kappa - 1)) - 1)
     thresholds = compare.deal(below_top, kappa - 1, precision, with0)
-    r, p, t = (array.astype(np.uint64) for array in (total, top, tau))
-    dealt = np.stack([p, r, t, t * r, t * p], axis=1) - _draw_dealt(with0, shape)
+    dealt = deal_selection(total, tau, kappa, _draw_dealt(with0, shape))
     pads = answer.draw_both_pads(with0, with1, shape, padded)
-    return Dealt(pack_bits(top ^ tau), pads), [thresholds, pack_elements(dealt).reshape(shape[0], -1)]
+    return Dealt(pack_bits(top ^ tau), pads), [thresholds, dealt.view(np.uint8).reshape(shape[0], -1)]
 
 
 def dealt_like(shape: tuple[int, int], precision: Precision) -> list[Like]:
@@ -121,10 +120,8 @@ def prepare(
     mask = _draw_mask(with_dealer, shape, kappa)
     thresholds = None if message is None else message[0]
     comparing = compare.prepare(shape, kappa - 1, precision, with_dealer, with_partner, thresholds)
-    if message is None:
-        dealt = _draw_dealt(with_dealer, shape)
-    else:
-        dealt = unpack_elements(message[1].reshape(-1), (shape[0], DEALT, shape[1]))
+    size = shape[0], DEALT, shape[1]
+    dealt = _draw_dealt(with_dealer, shape) if message is None else thirds_in(message[1], size)
     pads = answer.draw_pads(with_dealer, shape, padded)
     return Prepared(**comparing, mask=mask, dealt=dealt, next_mask=next_mask, pads=pads)
 
@@ -133,8 +130,8 @@ def _draw_mask(with_dealer: Source, shape: tuple[int, int], kappa: int) -> Packe
     return with_dealer.integers("R", shape, kappa)
 
 
-def _draw_dealt(with_dealer: Source, shape: tuple[int, int]) -> Words:
-    return with_dealer.elements("dealt", (shape[0], DEALT, shape[1]))
+def _draw_dealt(with_dealer: Source, shape: tuple[int, int]) -> Thirds:
+    return with_dealer.thirds("dealt", (shape[0], DEALT, shape[1]))
 
 
 async def online(

@@ -9,6 +9,8 @@ from syfr.ring.compiled import compiled
 from syfr.ring.fixedpoint import WIRE_BYTES, Words
 
 Bytes = NDArray[np.uint8]
+Thirds = NDArray[np.uint16]
+"""Elements modulo 2^48 in three parts of 16 bits, the lowest first, each part of all values side by side."""
 
 
 @compiled("void(uint64[::1], uint16[::1])")
@@ -36,10 +38,16 @@ def pack_elements(elements: Words) -> Bytes:
     return out.view(np.uint8)
 
 
+def _in_sixteen_bits(packed: Bytes) -> Thirds:
+    found = packed.view(np.uint16)
+    # Behind an odd number of bytes in a frame; kernels take aligned arrays only.
+    return found if found.flags.aligned else found.copy()
+
+
 def unpack_elements(packed: Bytes, shape: tuple[int, ...]) -> Words:
     """The elements of ``shape`` that :func:`pack_elements` wrote; their upper 16 bits are zero."""
     out = np.empty(packed.size // WIRE_BYTES, np.uint64)
-    _unpack48(packed.view(np.uint16), out)
+    _unpack48(_in_sixteen_bits(packed), out)
     return out.reshape(shape)
 
 
@@ -58,5 +66,22 @@ def _add_packed48(elements: Words, packed: NDArray[np.uint16], out: Words) -> No
 def add_packed(elements: Words, packed: Bytes) -> Words:
     """The sum of elements and of those that :func:`pack_elements` wrote, modulo 2^48."""
     out = np.empty(elements.shape, np.uint64)
-    _add_packed48(elements.reshape(-1), packed.reshape(-1).view(np.uint16), out.reshape(-1))
+    _add_packed48(elements.reshape(-1), _in_sixteen_bits(packed.reshape(-1)), out.reshape(-1))
     return out
+
+
+def thirds_of(elements: Words) -> Thirds:
+    """Elements (rows, ..., n) modulo 2^48 in thirds, (rows, 3, ..., n)."""
+    return np.stack([(elements >> np.uint64(16 * part)).astype(np.uint16) for part in range(3)], axis=1)
+
+
+def thirds_in(packed: Bytes, shape: tuple[int, ...]) -> Thirds:
+    """The thirds (rows, 3, ..., n) of elements of ``shape``, (rows, ..., n), whose bytes are ``packed``."""
+    return _in_sixteen_bits(packed).reshape(shape[0], 3, *shape[1:])
+
+
+def from_thirds(thirds: Thirds) -> Words:
+    """The elements (rows, ..., n) that stand in thirds, (rows, 3, ..., n)."""
+    low, middle, high = (thirds[:, part].astype(np.uint64) for part in range(3))
+    whole: Words = low | (middle << np.uint64(16)) | (high << np.uint64(32))
+    return whole

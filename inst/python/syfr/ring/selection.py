@@ -10,6 +10,7 @@ from syfr.ring.fixedpoint import Words
 
 Bytes = NDArray[np.uint8]
 Packed = NDArray[np.uint32]
+Thirds = NDArray[np.uint16]
 
 
 @compiled("void(uint64[::1], uint32[::1], int64, int64, uint32[::1])")
@@ -47,9 +48,48 @@ def opened_sum(mine: Packed, theirs: Packed, bits: int) -> tuple[Packed, Packed]
     return opened, below_top
 
 
-@compiled("void(uint32[:,::1], uint8[:,::1], uint8[:,::1], uint64[:,:,::1], boolean, int64, uint64[:,::1])")
+@compiled("void(uint32[:,::1], uint8[:,::1], int64, uint16[:,:,:,::1])")
+def _deal_selection(masks: Packed, tau: Bytes, bits: int, shares: Thirds) -> None:
+    rows, size = masks.shape
+    middle, upper = np.uint64(16), np.uint64(32)
+    for row in range(rows):
+        for what in range(shares.shape[2]):
+            # tau·(p or R) for the last two, in the order of DEALT.
+            product = what > 2
+            for i in range(size):
+                r, t = np.uint64(masks[row, i]), np.uint64(tau[row, i])
+                p = r >> np.uint64(bits - 1)
+                value = r if what == 1 or what == 3 else p
+                value = t if what == 2 else value
+                value = value * t if product else value
+                share = np.uint64(shares[row, 0, what, i]) | (np.uint64(shares[row, 1, what, i]) << middle)
+                value -= share | (np.uint64(shares[row, 2, what, i]) << upper)
+                shares[row, 0, what, i] = np.uint16(value)
+                shares[row, 1, what, i] = np.uint16(value >> middle)
+                shares[row, 2, what, i] = np.uint16(value >> upper)
+
+
+def deal_selection(masks: Packed, tau: Bytes, bits: int, shares: Thirds) -> Thirds:
+    """The other shares of what :func:`add_selected` needs, in place of the first ones.
+
+    Args:
+        masks: R, (rows, n), of ``bits`` bits; p is the top one.
+        tau: (rows, n), 0 or 1.
+        shares: the first shares of p, R, tau, tau·R, tau·p modulo 2^48, (rows, 3, 5, n); changed in place.
+    """
+    _deal_selection(masks, tau, bits, shares)
+    return shares
+
+
+@compiled("uint64(uint16[:,:,:,::1], int64, int64, int64)")
+def _element(parts: Thirds, row: int, what: int, i: int) -> np.uint64:
+    low = np.uint64(parts[row, 0, what, i]) | (np.uint64(parts[row, 1, what, i]) << np.uint64(16))
+    return low | (np.uint64(parts[row, 2, what, i]) << np.uint64(32))
+
+
+@compiled("void(uint32[:,::1], uint8[:,::1], uint8[:,::1], uint16[:,:,:,::1], boolean, int64, uint64[:,::1])")
 def _selected(
-    opened: Packed, answer: Bytes, flip: Bytes, dealt: Words, first: bool, bits: int, out: Words
+    opened: Packed, answer: Bytes, flip: Bytes, dealt: Thirds, first: bool, bits: int, out: Words
 ) -> None:
     rows, size = opened.shape
     top = np.uint32(bits - 1)
@@ -62,13 +102,13 @@ def _selected(
             upper = np.uint64(opened[row, i] >> top)
             lift = modulus * (one - upper)
             a = (one ^ upper) ^ np.uint64(flip[row, i]) ^ np.uint64(answer[row, i])
-            value = own * c + lift * dealt[row, 0, i] - dealt[row, 1, i]
-            chosen = c * dealt[row, 2, i] + lift * dealt[row, 4, i] - dealt[row, 3, i]
+            value = own * c + lift * _element(dealt, row, 0, i) - _element(dealt, row, 1, i)
+            chosen = c * _element(dealt, row, 2, i) + lift * _element(dealt, row, 4, i) - _element(dealt, row, 3, i)
             out[row, i] += a * value + (one - (a << one)) * chosen
 
 
 def add_selected(
-    opened: Packed, answer: Bytes, flip: Bytes, dealt: Words, first: bool, bits: int, out: Words
+    opened: Packed, answer: Bytes, flip: Bytes, dealt: Thirds, first: bool, bits: int, out: Words
 ) -> Words:
     """Add one server's share of ReLU(Z) onto ``out``.
 
@@ -80,7 +120,7 @@ def add_selected(
         opened: C, (rows, n).
         answer: T, (rows, n).
         flip: beta, (rows, n).
-        dealt: shares of p, R, tau, tau·R, tau·p, (rows, 5, n).
+        dealt: shares of p, R, tau, tau·R, tau·p modulo 2^48, (rows, 3, 5, n): see packing.py.
         first: whether this is server0, which adds the public C.
         bits: kappa.
         out: (rows, n), changed in place.

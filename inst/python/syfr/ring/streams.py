@@ -35,6 +35,9 @@ class Source(Protocol):
     def elements(self, label: str, shape: tuple[int, ...]) -> Words:
         """Ring elements, all 64 bits uniform."""
 
+    def thirds(self, label: str, shape: tuple[int, ...]) -> NDArray[np.uint16]:
+        """Elements (rows, ..., n) modulo 2^48, (rows, 3, ..., n); see packing.py."""
+
     def integers(self, label: str, shape: tuple[int, ...], bits: int) -> NDArray[np.uint32]:
         """Integers of ``bits`` bits, at most 32."""
 
@@ -85,6 +88,10 @@ class KeyStream:
     def elements(self, label: str, shape: tuple[int, ...]) -> Words:
         """Ring elements, all 64 bits uniform."""
         return self.take(8 * math.prod(shape)).view(np.uint64).reshape(shape)
+
+    def thirds(self, label: str, shape: tuple[int, ...]) -> NDArray[np.uint16]:
+        """Elements (rows, ..., n) modulo 2^48, (rows, 3, ..., n); see packing.py."""
+        return self.take(6 * math.prod(shape)).view(np.uint16).reshape(shape[0], 3, *shape[1:])
 
     def integers(self, label: str, shape: tuple[int, ...], bits: int) -> NDArray[np.uint32]:
         """Integers of ``bits`` bits, at most 32."""
