@@ -20,6 +20,7 @@ from syfr.directories import cluster_directory, remove, state_directory
 from syfr.errors import InputTypeError, SyfrError
 from syfr.logs import FORMATS, log_to_standard_error
 from syfr.party import kernels
+from syfr.party.heap import keep_memory
 from syfr.protocol.roles import SERVERS, Role
 from syfr.trust.identity import Bundle
 
@@ -140,6 +141,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Run a worker until it is told to stop; the exit status is 0 then, and 1 when it could not start."""
     options = parse(arguments)
+    keep_memory()
     log_to_standard_error(options.role, options.log_format)
     role = next(role for role in SERVERS if role.label == options.role)
     try:

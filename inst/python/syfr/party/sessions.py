@@ -13,7 +13,7 @@ from syfr.party.computations import Computation
 from syfr.party.counts import Counts
 from syfr.party.endpoint import Endpoint
 from syfr.party.fields import SESSION_BYTES, Fields, Place, octets, seconds, seeds_of, whole
-from syfr.party.heap import keep_memory
+from syfr.party.heap import keep_more_memory
 from syfr.party.models import Model
 from syfr.party.passes import KEPT_SECONDS
 from syfr.party.peers import PeerLinks
@@ -134,7 +134,7 @@ class Sessions:
         keys = PairKeys(self._links.session_keys(number), number)
         session = Session(number, client.identity, model, rows, seeds, keys, self._role, masks)
         if len(session.pieces) > 1:
-            keep_memory()
+            keep_more_memory()
         self._sessions[number] = session
         self._clients[number] = client
         if self._role is not DEALER:
