@@ -15,19 +15,25 @@ import sys
 import sysconfig
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import syfr
 from syfr.directories import remove
 from syfr.errors import DeadlineError, SyfrError, WorkerError, error_classes
+from syfr.face.forked import Forked
 from syfr.face.tasks import Steps, pause
 from syfr.logs import read_line
 
 LOOK_AGAIN = 0.01
 GRACE = 5.0
 LOG_LINES = 8
+MODULE = ("-m", "syfr.player")
+Process = subprocess.Popen[bytes] | Forked
+Launch = Callable[[Sequence[str], IO[bytes], IO[bytes], Path, Mapping[str, str]], Process]
+"""Starts a process: the words behind its module's name, files for what it says and logs, directory, environment."""
+
 PYTHON_NAME = re.compile(r"python[0-9.]*(\.exe)?", re.IGNORECASE)
 
 
@@ -47,14 +53,31 @@ def python_executable() -> str:
 
 def player_command(role: str, config: Path, *options: str, python: str = "python") -> list[str]:
     """The words that start a worker."""
-    return [python, "-m", "syfr.player", "--config", str(config), *options, role]
+    return [python, *MODULE, *_words(role, config, *options)]
+
+
+def _words(role: str, config: Path, *options: str) -> list[str]:
+    return ["--config", str(config), *options, role]
+
+
+def alone(
+    words: Sequence[str], said: IO[bytes], log: IO[bytes], directory: Path, environment: Mapping[str, str]
+) -> Process:
+    """A worker's process that loads everything by itself."""
+    return subprocess.Popen(  # noqa: S603  the command is ours, no shell
+        [python_executable(), *MODULE, *words],
+        stdin=subprocess.PIPE,
+        stdout=said,
+        stderr=log,
+        cwd=directory,
+        env=environment,
+        **_own_group(),
+    )
 
 
 def by_hand(role: str, config: str, options: Sequence[str]) -> dict[str, Any]:
     """The words that start a worker from R, and the variables that they need: "words", "environment"."""
-    needed = {
-        name: value for name, value in child_environment().items() if name in ("PYTHONPATH", "LD_LIBRARY_PATH")
-    }
+    needed = {name: value for name, value in child_environment().items() if name in ("PYTHONPATH", "LD_LIBRARY_PATH")}
     return {"words": player_command(role, Path(config), *options, python=python_executable()), "environment": needed}
 
 
@@ -91,6 +114,7 @@ class ManagedWorker:
         directory: private directory for its log.
         options: more words of its command line.
         more: what else goes with the session, also when it is killed, and the worker with it.
+        launch: starts the process, by itself or together with others.
     """
 
     def __init__(
@@ -102,26 +126,18 @@ class ManagedWorker:
         options: Sequence[str] = (),
         library_path: str | None = None,
         more: Sequence[Path] = (),
+        launch: Launch = alone,
     ) -> None:
         self.role, self.address = role, address
         self.log, self._said = log_file(directory, role), directory / f"{role}.out"
         files = [self.log, before(self.log), self._said, *more]
         removed = [word for path in files for word in ("--remove", str(path))]
         always = ("--managed", "--log-format", "json", *removed)
-        command = player_command(role, config, *always, *options, python=python_executable())
+        words = _words(role, config, *always, *options)
         with contextlib.suppress(OSError):
             self.log.replace(before(self.log))  # of a worker that has died: its last words
         with _fresh(self.log) as log, _fresh(self._said) as said:
-            # A process group of its own: Ctrl-C in the terminal is for the session, which then decides.
-            self._process = subprocess.Popen(  # noqa: S603  the command is ours, no shell
-                command,
-                stdin=subprocess.PIPE,
-                stdout=said,
-                stderr=log,
-                cwd=directory,
-                env=child_environment(library_path),
-                **_own_group(),
-            )
+            self._process = launch(words, said, log, directory, child_environment(library_path))
         self._finish = weakref.finalize(self, _end, self._process, files)
 
     def __repr__(self) -> str:
@@ -220,7 +236,7 @@ def read_log(log: Path, lines: int) -> list[dict[str, str]]:
     return [read_line(line) for line in found[-lines:]]
 
 
-def _end(process: subprocess.Popen[bytes], files: Sequence[Path]) -> None:
+def _end(process: Process, files: Sequence[Path]) -> None:
     running = process.poll() is None  # files of these names may be those of the worker that has taken its place
     if process.stdin is not None:
         _close(process.stdin)
@@ -243,6 +259,7 @@ def _fresh(path: Path) -> IO[bytes]:
 
 
 def _own_group() -> dict[str, Any]:
+    """A process group of its own: Ctrl-C in the terminal is for the session, which then decides."""
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
     return {"start_new_session": True}

@@ -24,7 +24,8 @@ from syfr.errors import (
     SyfrError,
     UnreachableError,
 )
-from syfr.face.managed import ManagedWorker, player_command, python_executable
+from syfr.face.forked import POSSIBLE, Company
+from syfr.face.managed import ManagedWorker, alone, player_command, python_executable
 from syfr.face.remote import Remote
 from syfr.face.tasks import Emit, Steps, pause, together
 from syfr.hosts import is_local
@@ -82,7 +83,10 @@ class Start:
     def running(self) -> Steps[dict[str, Remote]]:
         """Open connections to three workers that are linked with each other."""
         try:
-            found = yield from together([self._bring_up(role) for role in self.addresses])
+            running = yield from together([self._attach(role) for role in self.addresses])
+            attached = dict(zip(self.addresses, running, strict=True))
+            begun = self._begin([role for role, remote in attached.items() if remote is None and role in self.managed])
+            found = yield from together([self._bring_up(role, attached[role], begun) for role in self.addresses])
             self._require_all(found)
             remotes = {remote.role: remote for remote in found if remote is not None}
             yield from self._linked(remotes)
@@ -92,11 +96,10 @@ class Start:
             raise
         return remotes
 
-    def _bring_up(self, role: str) -> Steps[Remote | None]:
+    def _bring_up(self, role: str, remote: Remote | None, begun: Mapping[str, ManagedWorker]) -> Steps[Remote | None]:
         """An open connection to one worker; None when it was not started by hand in time."""
-        remote = yield from self._attach(role)
-        if remote is None and role in self.managed:
-            remote = yield from self._launch(role)
+        if role in begun:
+            remote = yield from self._await_process(role, begun[role])
         elif remote is None:
             remote = yield from self._await_manual(role)
         if remote is not None:
@@ -138,13 +141,25 @@ class Start:
             raise
         return remote
 
-    def _launch(self, role: str) -> Steps[Remote]:
-        address = self.addresses[role]
-        self.emit("worker_starting", worker=role, address=address)
+    def _begin(self, roles: Sequence[str]) -> dict[str, ManagedWorker]:
+        """The processes of these workers, which load what they need: several of them together, where that can be."""
+        company = Company() if POSSIBLE and len(roles) > 1 else None
         run = run_directory(self.directory)
-        options = [] if self.usual else ["--credentials", str(self.directory / role)]
-        worker = ManagedWorker(role, address, run / CONFIG, run, options, self.library_path, self.remove)
-        self.fresh.append(worker)
+        begun = {}
+        for role in roles:
+            address = self.addresses[role]
+            self.emit("worker_starting", worker=role, address=address)
+            options = [] if self.usual else ["--credentials", str(self.directory / role)]
+            launch = alone if company is None else company.launch
+            begun[role] = ManagedWorker(
+                role, address, run / CONFIG, run, options, self.library_path, self.remove, launch
+            )
+            self.fresh.append(begun[role])
+        if company is not None:
+            company.begin(python_executable())
+        return begun
+
+    def _await_process(self, role: str, worker: ManagedWorker) -> Steps[Remote]:
         try:
             yield from worker.listening(self.deadline)
         except PortInUseError:
@@ -153,7 +168,7 @@ class Start:
             if remote is None:
                 raise
             return remote
-        self.workers[role] = _own[address] = worker
+        self.workers[role] = _own[self.addresses[role]] = worker
         return (yield from self._greeted(role, self.deadline))
 
     def _await_manual(self, role: str) -> Steps[Remote | None]:
