@@ -122,13 +122,24 @@ def _gather_windows(
     out: Words,
 ) -> None:
     _, height, width, channels = x.shape
+    line = kernel_width * channels
+    values, windows = x.reshape(-1), out.reshape(-1)
     for at in range(out.shape[0]):
         place = first + at
         row, place = place // (out_height * out_width), place % (out_height * out_width)
         y, z = place // out_width, place % out_width
         to = 0
+        begin = z * stride_width - left
+        inside = dilation_width == 1 and 0 <= begin and begin + kernel_width <= width
         for ky in range(kernel_height):
             source_y = y * stride_height - top + ky * dilation_height
+            if inside and 0 <= source_y < height:
+                source = np.uint64(((row * height + source_y) * width + begin) * channels)
+                target = np.uint64(at * out.shape[1] + to)
+                for i in range(line):
+                    windows[target + np.uint64(i)] = values[source + np.uint64(i)]
+                to += line
+                continue
             for kx in range(kernel_width):
                 source_x = z * stride_width - left + kx * dilation_width
                 if 0 <= source_y < height and 0 <= source_x < width:
