@@ -142,8 +142,8 @@ async def online(
     first = channel.role is Role.SERVER0
     mine = masked_quotient(z, ready.mask, precision.fraction_bits, precision.value_bits)
     opened, below_top = opened_sum(mine, await transcript.swap(channel, (number, "opened"), mine), kappa)
-    transcript.absorb(opened)
     compare.ask(channel, number, kappa - 1, precision, ready, below_top)
+    transcript.absorb(opened)  # while the dealer looks
     flip = unpack_bits(ready.flip, z.shape[1])
 
     def share_for(bits: Bytes) -> Words:

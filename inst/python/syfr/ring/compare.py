@@ -9,6 +9,7 @@ Elements of GF(2^d) are d planes, the lowest power first; d is the number of dig
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -37,13 +38,15 @@ TURNS = 3
 MIDDLE = (0, 0, 1, 1, 1, 2, 1)
 
 
+@functools.cache
 def digit_widths(bits: int, digits: int) -> tuple[int, ...]:
     """How many bits each digit of a number of ``bits`` bits has, the highest digit first; none has more by two."""
     digits = min(bits, digits)
     return tuple(bits // digits + (digit < bits % digits) for digit in range(digits))
 
 
-def thresholds_of(widths: Sequence[int]) -> int:
+@functools.cache
+def thresholds_of(widths: tuple[int, ...]) -> int:
     """Comparisons dealt for one number: [digit > v] for every digit and every v but its largest."""
     return sum((1 << width) - 1 for width in widths)
 
