@@ -130,7 +130,7 @@ def _gather_windows(
         y, z = place // out_width, place % out_width
         to = 0
         begin = z * stride_width - left
-        inside = dilation_width == 1 and 0 <= begin and begin + kernel_width <= width
+        inside = dilation_width == 1 and begin >= 0 and begin + kernel_width <= width
         for ky in range(kernel_height):
             source_y = y * stride_height - top + ky * dilation_height
             if inside and 0 <= source_y < height:
