@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import plain
+from layouts import from_planes, thirds_of
 from numpy.typing import NDArray
 from syfr.importing.operations import Weights
 from syfr.party.memory import MemoryCluster, MemoryNetwork, Sent
@@ -22,8 +23,7 @@ from syfr.protocol.roles import DEALER, Role
 from syfr.protocol.transcript import Transcript
 from syfr.ring.compare import digit_widths, thresholds_of
 from syfr.ring.fixedpoint import Precision, Words
-from syfr.ring.packing import thirds_of
-from syfr.ring.planes import from_planes, pack_bits
+from syfr.ring.planes import pack_bits
 from syfr.steps import (
     Combine,
     Concatenate,

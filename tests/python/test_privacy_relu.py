@@ -22,11 +22,12 @@ from typing import Any
 import numpy as np
 import pytest
 from harness import Outcome, blinded_elements, run_relu, run_truncation, true_thresholds
+from layouts import from_thirds
 from numpy.typing import NDArray
 from syfr.protocol.roles import DEALER, Role
 from syfr.ring.compare import digit_widths, thresholds_of
 from syfr.ring.fixedpoint import Precision
-from syfr.ring.packing import from_thirds, thirds_in, unpack_elements
+from syfr.ring.packing import thirds_in, unpack_elements
 from syfr.ring.planes import unpack_bits
 from views import Integers, View, digits_of, every
 

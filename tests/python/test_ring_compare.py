@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from harness import blinded_elements
+from layouts import from_planes
 from numpy.typing import NDArray
 from syfr.ring.compare import (
     CHUNK,
@@ -17,7 +18,7 @@ from syfr.ring.compare import (
     threshold_shares,
     thresholds_of,
 )
-from syfr.ring.planes import from_planes, pack_bits, plane_bytes, to_planes, unpack_bits
+from syfr.ring.planes import pack_bits, plane_bytes, to_planes, unpack_bits
 
 Array = NDArray[Any]
 FORMATS = [(1, 1), (2, 1), (2, 2), (3, 2), (3, 3), (5, 1), (6, 3), (7, 4), (8, 6), (17, 4), (20, 5), (27, 6)]

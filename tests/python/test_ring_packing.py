@@ -6,8 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as some
 from hypothesis.extra import numpy as arrays
+from layouts import from_thirds, thirds_of
 from numpy.typing import NDArray
-from syfr.ring.packing import add_packed, from_thirds, pack_elements, thirds_in, thirds_of, unpack_elements
+from syfr.ring.packing import add_packed, pack_elements, thirds_in, unpack_elements
 
 EDGES = np.array([0, 1, 2**16 - 1, 2**16, 2**32 - 1, 2**32, 2**48 - 1, 2**48, 2**63, 2**64 - 1], np.uint64)
 shapes = arrays.array_shapes(max_dims=3, max_side=6)

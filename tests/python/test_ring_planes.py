@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 from hypothesis.extra import numpy as arrays
+from layouts import from_planes
 from numpy.typing import NDArray
-from syfr.ring.planes import from_planes, pack_bits, plane_bytes, planes_shape, to_planes, unpack_bits
+from syfr.ring.planes import pack_bits, plane_bytes, planes_shape, to_planes, unpack_bits
 from syfr.ring.streams import KeyStream, fresh_key
 
 sizes = some.integers(1, 70)

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from layouts import from_thirds, thirds_of
 from numpy.typing import NDArray
-from syfr.ring.packing import from_thirds, thirds_of
 from syfr.ring.selection import add_selected, deal_selection, masked_quotient, opened_sum
 
 Array = NDArray[Any]

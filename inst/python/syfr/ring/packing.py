@@ -70,18 +70,6 @@ def add_packed(elements: Words, packed: Bytes) -> Words:
     return out
 
 
-def thirds_of(elements: Words) -> Thirds:
-    """Elements (rows, ..., n) modulo 2^48 in thirds, (rows, 3, ..., n)."""
-    return np.stack([(elements >> np.uint64(16 * part)).astype(np.uint16) for part in range(3)], axis=1)
-
-
 def thirds_in(packed: Bytes, shape: tuple[int, ...]) -> Thirds:
     """The thirds (rows, 3, ..., n) of elements of ``shape``, (rows, ..., n), whose bytes are ``packed``."""
     return _in_sixteen_bits(packed).reshape(shape[0], 3, *shape[1:])
-
-
-def from_thirds(thirds: Thirds) -> Words:
-    """The elements (rows, ..., n) that stand in thirds, (rows, 3, ..., n)."""
-    low, middle, high = (thirds[:, part].astype(np.uint64) for part in range(3))
-    whole: Words = low | (middle << np.uint64(16)) | (high << np.uint64(32))
-    return whole

@@ -110,14 +110,6 @@ def unpack_bits(planes: Bytes, size: int) -> Bytes:
     return out
 
 
-def from_planes(planes: Bytes, size: int) -> NDArray[np.uint64]:
-    """The values (..., size) whose bits, the lowest first, are the planes (..., bits, ceil(size / 8))."""
-    bits = unpack_bits(np.ascontiguousarray(planes), size).astype(np.uint64)
-    places = np.arange(planes.shape[-2], dtype=np.uint64)[:, None]
-    values: NDArray[np.uint64] = np.bitwise_or.reduce(bits << places, axis=-2)
-    return values
-
-
 def planes_shape(shape: Sequence[int]) -> tuple[int, ...]:
     """The shape of planes of bits of ``shape``, values last."""
     return (*shape[:-1], plane_bytes(shape[-1]))
