@@ -32,7 +32,7 @@ compare <- function(model, client, digits, again = 300) {
 
 # The figures that the vignette shows, in milliseconds and bytes.
 measured <- function(folder = "bench/results") {
-  file <- utils::tail(sort(list.files(folder, "^baseline-.*json$", full.names = TRUE)), 1)
+  file <- utils::tail(sort(list.files(folder, "^night-[0-9-]+[.]json$", full.names = TRUE)), 1)
   report <- reticulate::import("json")$loads(paste(readLines(file), collapse = "\n"))
   median_of <- function(name) report$figures[[name]]$median
   models <- c(conv = "conv", dense = "dense784x500")
