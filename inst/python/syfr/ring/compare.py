@@ -4,7 +4,8 @@ Everything is bits of many values side by side (planes.py). A comparison of a di
 the dealt bits [digit > v], made by halving: every bit of the public digit takes half of them away, so that no step
 depends on a value and all work on whole planes.
 
-Elements of GF(2^d) are d planes, the lowest power first; d is the number of digits.
+Elements of GF(2^d) are d planes, in the basis that makes multiplying by x a step along a sequence (:func:`_multiply`);
+d is the number of digits.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ MIDDLE = (0, 0, 1, 1, 1, 2, 1)
 
 @functools.cache
 def digit_widths(bits: int, digits: int) -> tuple[int, ...]:
-    """How many bits each digit of a number of ``bits`` bits has, the highest digit first; none has more by two."""
+    """How many bits each digit of a number of ``bits`` bits has, the highest digit first; widths differ by one at most."""
     digits = min(bits, digits)
     return tuple(bits // digits + (digit < bits % digits) for digit in range(digits))
 
