@@ -41,7 +41,7 @@ MIDDLE = (0, 0, 1, 1, 1, 2, 1)
 
 @functools.cache
 def digit_widths(bits: int, digits: int) -> tuple[int, ...]:
-    """How many bits each digit of a number of ``bits`` bits has, the highest digit first; widths differ by one at most."""
+    """How many bits each digit of a number of ``bits`` bits has, the highest first; they differ by one at most."""
     digits = min(bits, digits)
     return tuple(bits // digits + (digit < bits % digits) for digit in range(digits))
 
