@@ -5,10 +5,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import sys
+from types import FrameType
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from syfr.ring import streams
 from syfr.ring.streams import CHUNK, KeyStream, derive_key, fresh_key
 from views import SUSPICIOUS, looks_uniform, uniformity
 
@@ -65,6 +69,26 @@ def test_a_stream_read_in_pieces_is_the_same_stream() -> None:
     lengths = [0, 1, 15, 16, 17, 64, 4_095, 100_000]
     assert np.array_equal(np.concatenate([pieces.take(length) for length in lengths]), whole[: sum(lengths)])
     assert pieces.bytes_used == sum(lengths)
+
+
+def test_a_stream_is_whole_whatever_another_thread_draws_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    # What the cipher would not fill is memory that anything may stand in, and no mask.
+    expected = KeyStream(KEY).take(5_000)
+    monkeypatch.setattr(streams, "_ZEROS", bytes(16))
+
+    def between_lines(frame: FrameType, event: str, argument: object) -> Any:
+        if frame.f_code.co_name != "_zeros":
+            return None
+        monkeypatch.setattr(streams, "_ZEROS", bytes(16))
+        return between_lines
+
+    stream, before = KeyStream(KEY), sys.gettrace()
+    sys.settrace(between_lines)
+    try:
+        found = stream.take(5_000)
+    finally:
+        sys.settrace(before)
+    assert np.array_equal(found, expected)
 
 
 @pytest.mark.parametrize("start", [1, 2, 255, 256, 1_000])

@@ -126,6 +126,7 @@ _ZEROS = bytes(1 << 16)
 
 def _zeros(count: int) -> memoryview:
     global _ZEROS
-    if len(_ZEROS) < count:
-        _ZEROS = bytes(max(count, 2 * len(_ZEROS)))
-    return memoryview(_ZEROS)[:count]
+    zeros = _ZEROS  # looked up once: another thread of a client may put a shorter one there meanwhile
+    if len(zeros) < count:
+        zeros = _ZEROS = bytes(max(count, 2 * len(zeros)))
+    return memoryview(zeros)[:count]
