@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from single import combine, draws_of, opened, product, random_draws, ranks, run, signs
+from syfr.protocol.bits import deal, prepare, row_bytes
 from syfr.ring.fixedpoint import Precision
+from syfr.ring.streams import KeyStream, fresh_key
 from syfr.steps import Combine, Product, Ranks, Signs
 from views import every
 
@@ -133,6 +135,16 @@ def test_signs_at_full_size_with_every_edge(precision: Precision) -> None:
             (signs((knot,), (1 << 14,), bits=True), False),
         ):
             check_signs(precision, step, x, mask, 3, padded)
+
+
+def test_what_server1_has_ready_does_not_keep_the_dealers_message() -> None:
+    # Most of a frame is what is dealt for each knot, unpacked; the declared memory of a row does not count it twice.
+    mask, streams = np.zeros((2, 9), np.uint64), [KeyStream(fresh_key()) for _ in range(5)]
+    _, message = deal(mask, 8, True, Precision(), *streams[:3], padded=False)
+    ready = prepare((2, 8, 9), True, Precision(), *streams[3:], message, padded=False)
+    kept = [part for part in vars(ready).values() if part is not None]
+    assert not any(np.shares_memory(part, array) for part in kept for array in message)
+    assert sum(part.nbytes for part in kept) == 2 * row_bytes(9, 8, True, Precision())
 
 
 def test_a_curve_at_full_size() -> None:

@@ -143,9 +143,9 @@ def prepare(
     """The part of server0 (``message`` is None) or server1 (what the dealer sent)."""
     rows, knots, values = shape
     bits = precision.truncated_bits - 1
-    thresholds = compare.thresholds(
-        (rows, values), bits, precision, with_dealer, None if message is None else message[0]
-    )
+    # A copy, because a part of the dealer's frame would keep all of it, most of which is unpacked below and not needed.
+    given = None if message is None else message[0].copy()
+    thresholds = compare.thresholds((rows, values), bits, precision, with_dealer, given)
     size = rows, 2 if products else 1, knots, values
     dealt = (
         with_dealer.elements("dealt", size) if message is None else unpack_elements(message[1].reshape(-1), size)
