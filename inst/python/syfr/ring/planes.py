@@ -23,37 +23,32 @@ def plane_bytes(values: int) -> int:
     return -(-values // 8)
 
 
+@compiled("UniTuple(uint8, 2)(uint8, uint8, uint8, uint8)")
+def _swapped(low: np.uint8, high: np.uint8, distance: np.uint8, mask: np.uint8) -> tuple[np.uint8, np.uint8]:
+    """The bits of ``low`` that are ``distance`` above those of ``mask`` change places with those of ``high`` in it."""
+    change = np.uint8(np.uint8(np.uint8(low >> distance) ^ high) & mask)
+    return np.uint8(low ^ np.uint8(change << distance)), np.uint8(high ^ change)
+
+
 @compiled("void(uint8[:,::1], uint8[:,::1])")
 def _transpose(lists: Bytes, planes: Bytes) -> None:
     """Bit b of byte j of list p becomes bit p of byte j of plane b (Warren, Hacker's Delight, section 7-3)."""
-    nibble, pair, single = np.uint8(0x0F), np.uint8(0x33), np.uint8(0x55)
+    four, nibble = np.uint8(4), np.uint8(0x0F)
+    two, pair = np.uint8(2), np.uint8(0x33)
+    one, single = np.uint8(1), np.uint8(0x55)
     for i in range(lists.shape[1]):
-        a, b, c, d = lists[0, i], lists[1, i], lists[2, i], lists[3, i]
-        e, f, g, h = lists[4, i], lists[5, i], lists[6, i], lists[7, i]
-        swap = np.uint8(np.uint8(np.uint8(a >> 4) ^ e) & nibble)
-        a, e = np.uint8(a ^ np.uint8(swap << 4)), np.uint8(e ^ swap)
-        swap = np.uint8(np.uint8(np.uint8(b >> 4) ^ f) & nibble)
-        b, f = np.uint8(b ^ np.uint8(swap << 4)), np.uint8(f ^ swap)
-        swap = np.uint8(np.uint8(np.uint8(c >> 4) ^ g) & nibble)
-        c, g = np.uint8(c ^ np.uint8(swap << 4)), np.uint8(g ^ swap)
-        swap = np.uint8(np.uint8(np.uint8(d >> 4) ^ h) & nibble)
-        d, h = np.uint8(d ^ np.uint8(swap << 4)), np.uint8(h ^ swap)
-        swap = np.uint8(np.uint8(np.uint8(a >> 2) ^ c) & pair)
-        a, c = np.uint8(a ^ np.uint8(swap << 2)), np.uint8(c ^ swap)
-        swap = np.uint8(np.uint8(np.uint8(b >> 2) ^ d) & pair)
-        b, d = np.uint8(b ^ np.uint8(swap << 2)), np.uint8(d ^ swap)
-        swap = np.uint8(np.uint8(np.uint8(e >> 2) ^ g) & pair)
-        e, g = np.uint8(e ^ np.uint8(swap << 2)), np.uint8(g ^ swap)
-        swap = np.uint8(np.uint8(np.uint8(f >> 2) ^ h) & pair)
-        f, h = np.uint8(f ^ np.uint8(swap << 2)), np.uint8(h ^ swap)
-        swap = np.uint8(np.uint8(np.uint8(a >> 1) ^ b) & single)
-        planes[0, i], planes[1, i] = np.uint8(a ^ np.uint8(swap << 1)), np.uint8(b ^ swap)
-        swap = np.uint8(np.uint8(np.uint8(c >> 1) ^ d) & single)
-        planes[2, i], planes[3, i] = np.uint8(c ^ np.uint8(swap << 1)), np.uint8(d ^ swap)
-        swap = np.uint8(np.uint8(np.uint8(e >> 1) ^ f) & single)
-        planes[4, i], planes[5, i] = np.uint8(e ^ np.uint8(swap << 1)), np.uint8(f ^ swap)
-        swap = np.uint8(np.uint8(np.uint8(g >> 1) ^ h) & single)
-        planes[6, i], planes[7, i] = np.uint8(g ^ np.uint8(swap << 1)), np.uint8(h ^ swap)
+        a, e = _swapped(lists[0, i], lists[4, i], four, nibble)
+        b, f = _swapped(lists[1, i], lists[5, i], four, nibble)
+        c, g = _swapped(lists[2, i], lists[6, i], four, nibble)
+        d, h = _swapped(lists[3, i], lists[7, i], four, nibble)
+        a, c = _swapped(a, c, two, pair)
+        b, d = _swapped(b, d, two, pair)
+        e, g = _swapped(e, g, two, pair)
+        f, h = _swapped(f, h, two, pair)
+        planes[0, i], planes[1, i] = _swapped(a, b, one, single)
+        planes[2, i], planes[3, i] = _swapped(c, d, one, single)
+        planes[4, i], planes[5, i] = _swapped(e, f, one, single)
+        planes[6, i], planes[7, i] = _swapped(g, h, one, single)
 
 
 @compiled("void(uint32[:,::1], uint8[:,:,::1])", "void(uint8[:,::1], uint8[:,:,::1])")

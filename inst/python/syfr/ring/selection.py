@@ -48,10 +48,15 @@ def opened_sum(mine: Packed, theirs: Packed, bits: int) -> tuple[Packed, Packed]
     return opened, below_top
 
 
+@compiled("uint64(uint16, uint16, uint16)")
+def _whole(low: np.uint16, middle: np.uint16, high: np.uint16) -> np.uint64:
+    """An element from its thirds."""
+    return np.uint64(low) | (np.uint64(middle) << np.uint64(16)) | (np.uint64(high) << np.uint64(32))
+
+
 @compiled("void(uint32[:,::1], uint8[:,::1], int64, uint16[:,:,:,::1])")
 def _deal_selection(masks: Packed, tau: Bytes, bits: int, shares: Thirds) -> None:
     rows, size = masks.shape
-    middle, upper = np.uint64(16), np.uint64(32)
     for row in range(rows):
         for what in range(shares.shape[2]):
             # tau·(p or R) for the last two, in the order of DEALT.
@@ -62,11 +67,10 @@ def _deal_selection(masks: Packed, tau: Bytes, bits: int, shares: Thirds) -> Non
                 value = r if what == 1 or what == 3 else p
                 value = t if what == 2 else value
                 value = value * t if product else value
-                share = np.uint64(shares[row, 0, what, i]) | (np.uint64(shares[row, 1, what, i]) << middle)
-                value -= share | (np.uint64(shares[row, 2, what, i]) << upper)
+                value -= _whole(shares[row, 0, what, i], shares[row, 1, what, i], shares[row, 2, what, i])
                 shares[row, 0, what, i] = np.uint16(value)
-                shares[row, 1, what, i] = np.uint16(value >> middle)
-                shares[row, 2, what, i] = np.uint16(value >> upper)
+                shares[row, 1, what, i] = np.uint16(value >> np.uint64(16))
+                shares[row, 2, what, i] = np.uint16(value >> np.uint64(32))
 
 
 def deal_selection(masks: Packed, tau: Bytes, bits: int, shares: Thirds) -> Thirds:
@@ -79,12 +83,6 @@ def deal_selection(masks: Packed, tau: Bytes, bits: int, shares: Thirds) -> Thir
     """
     _deal_selection(masks, tau, bits, shares)
     return shares
-
-
-@compiled("uint64(uint16[:,:,:,::1], int64, int64, int64)")
-def _element(parts: Thirds, row: int, what: int, i: int) -> np.uint64:
-    low = np.uint64(parts[row, 0, what, i]) | (np.uint64(parts[row, 1, what, i]) << np.uint64(16))
-    return low | (np.uint64(parts[row, 2, what, i]) << np.uint64(32))
 
 
 @compiled("void(uint32[:,::1], uint8[:,::1], uint8[:,::1], uint16[:,:,:,::1], boolean, int64, uint64[:,::1])")
@@ -102,8 +100,13 @@ def _selected(
             upper = np.uint64(opened[row, i] >> top)
             lift = modulus * (one - upper)
             a = (one ^ upper) ^ np.uint64(flip[row, i]) ^ np.uint64(answer[row, i])
-            value = own * c + lift * _element(dealt, row, 0, i) - _element(dealt, row, 1, i)
-            chosen = c * _element(dealt, row, 2, i) + lift * _element(dealt, row, 4, i) - _element(dealt, row, 3, i)
+            p = _whole(dealt[row, 0, 0, i], dealt[row, 1, 0, i], dealt[row, 2, 0, i])
+            r = _whole(dealt[row, 0, 1, i], dealt[row, 1, 1, i], dealt[row, 2, 1, i])
+            tau = _whole(dealt[row, 0, 2, i], dealt[row, 1, 2, i], dealt[row, 2, 2, i])
+            tau_r = _whole(dealt[row, 0, 3, i], dealt[row, 1, 3, i], dealt[row, 2, 3, i])
+            tau_p = _whole(dealt[row, 0, 4, i], dealt[row, 1, 4, i], dealt[row, 2, 4, i])
+            value = own * c + lift * p - r
+            chosen = c * tau + lift * tau_p - tau_r
             out[row, i] += a * value + (one - (a << one)) * chosen
 
 
