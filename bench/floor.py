@@ -47,7 +47,7 @@ def _preprocessing(figures: Figures, program: Program) -> None:
     def cost(name: str) -> float:
         return figures.median(f"kernel/{name}")
 
-    bits = thresholds_of(digit_widths(program.precision.truncated_bits - 1, program.precision.digits))
+    bits = thresholds_of(digit_widths(program.precision.compared_bits, program.precision.digits))
     total = 0.0
     for number, step in program.linear_steps():
         total += len(Role) * step.products * cost(f"multiply-add of layer {number}, 32 row(s)")

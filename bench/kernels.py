@@ -51,7 +51,7 @@ def _random(figures: Figures) -> None:
 
 def _compare(figures: Figures, program: Program) -> None:
     precision = program.precision
-    bits = precision.truncated_bits - 1
+    bits = precision.compared_bits
     widths = compare.digit_widths(bits, precision.digits)
     stream = KeyStream(fresh_key())
     shape = (1, VALUES)

@@ -118,7 +118,7 @@ class Count:
                 left, right = np.triu_indices(mask.shape[1], 1)
                 mask = mask[:, left] - mask[:, right]
             low = mask % (1 << (kappa - 1))
-            found["thresholds"] = true_thresholds(low.astype(np.int64), kappa - 1, self.precision)
+            found["thresholds"] = true_thresholds(low.astype(np.int64), self.precision.compared_bits, self.precision)
             parts = [draws["tau"], draws["tau"] * mask[:, None]]
             found["dealt"] = np.stack(parts[: draws["dealt"].shape[1]], 1)
         if "dealt2" in draws:
@@ -148,7 +148,7 @@ class Count:
         return view.distribution()
 
     def _dealer(self, view: View, outcome: Outcome) -> None:
-        degree, size = min(self.precision.digits, self.precision.truncated_bits - 1), self.table["flip"].shape[-1]
+        degree, size = min(self.precision.digits, self.precision.compared_bits), self.table["flip"].shape[-1]
         messages = [sent for sent in outcome.messages if sent.receiver == DEALER]
         for sent in messages:
             elements = blinded_elements(sent.arrays[-1], degree, size)

@@ -23,7 +23,7 @@ from syfr.protocol.roles import DEALER, Role
 from syfr.protocol.transcript import Transcript
 from syfr.ring.compare import digit_widths, thresholds_of
 from syfr.ring.fixedpoint import Precision, Words
-from syfr.ring.planes import pack_bits
+from syfr.ring.planes import pack_bits, plane_bytes
 from syfr.steps import (
     Combine,
     Concatenate,
@@ -231,8 +231,7 @@ def true_thresholds(values: Array, bits: int, precision: Precision) -> Array:
 
 def blinded_elements(message: Array, degree: int, size: int) -> Array:
     """The elements of GF(2^d) in a message of the compare, all d of a value as one number: (..., size)."""
-    planes = -(-size // 8)
-    return from_planes(message.reshape(*message.shape[:-1], -1, degree * degree, planes), size)
+    return from_planes(message.reshape(*message.shape[:-1], -1, degree * degree, plane_bytes(size)), size)
 
 
 def random_draws(
@@ -242,7 +241,7 @@ def random_draws(
     rng = np.random.default_rng(seed)
     rows, size = shape
     kappa = precision.truncated_bits
-    widths = digit_widths(kappa - 1 if compared is None else compared, precision.digits)
+    widths = digit_widths(precision.compared_bits if compared is None else compared, precision.digits)
     degree = len(widths)
 
     def words(*shape: int) -> Words:

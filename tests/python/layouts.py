@@ -1,12 +1,19 @@
-"""Values as the kernels and the wire lay them out, and back, in plain NumPy."""
+"""Values as the kernels and the wire lay them out, and back, in plain NumPy; and random ones."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from syfr.ring.fixedpoint import Words
 from syfr.ring.packing import Thirds
 from syfr.ring.planes import Bytes, unpack_bits
+
+
+def draw(seed: int, low: int, high: int, shape: tuple[int, ...], kind: str) -> NDArray[Any]:
+    """Random integers of a type."""
+    return np.random.default_rng(seed).integers(low, high, shape).astype(kind)
 
 
 def from_planes(planes: Bytes, size: int) -> NDArray[np.uint64]:

@@ -69,7 +69,7 @@ def draws_of(
         found["c0"] = Draw(masks, step.output_shape)
     if isinstance(step, (Signs, Ranks)):
         knots, parts, compared = compares_of(step)
-        widths = digit_widths(precision.truncated_bits - 1, precision.digits)
+        widths = digit_widths(precision.compared_bits, precision.digits)
         degree = len(widths)
         found |= {
             "thresholds": Draw(2, (thresholds_of(widths), compared)),

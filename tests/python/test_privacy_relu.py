@@ -70,7 +70,7 @@ class Count:
     @property
     def sizes(self) -> dict[str, int]:
         """How many values each random value has."""
-        widths = digit_widths(self.precision.truncated_bits - 1, self.precision.digits)
+        widths = digit_widths(self.precision.compared_bits, self.precision.digits)
         degree = len(widths)
         ring, masks = 1 << self.ring_bits, 1 << self.precision.truncated_bits
         return {
@@ -125,7 +125,7 @@ class Count:
 
     def _true_thresholds(self, at: dict[str, Integers]) -> Integers:
         low = self._mask(at) % (1 << (self.precision.truncated_bits - 1))
-        found: Integers = true_thresholds(low, self.precision.truncated_bits - 1, self.precision)[None]
+        found: Integers = true_thresholds(low, self.precision.compared_bits, self.precision)[None]
         return found
 
     def _true_dealt(self, at: dict[str, Integers]) -> Integers:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from harness import blinded_elements
-from layouts import from_planes
+from layouts import draw, from_planes
 from numpy.typing import NDArray
 from syfr.ring.compare import (
     CHUNK,
@@ -26,11 +26,6 @@ FORMATS = [(1, 1), (2, 1), (2, 2), (3, 2), (3, 3), (5, 1), (6, 3), (7, 4), (8, 6
 
 POLYNOMIALS = {1: 0b11, 2: 0b111, 3: 0b1011, 4: 0b10011, 5: 0b100101, 6: 0b1000011}
 """What x^d is in GF(2^d), as a multiple of x^d + ..."""
-
-
-def draw(seed: int, low: int, high: int, shape: tuple[int, ...], kind: str) -> Array:
-    """Random integers of a type."""
-    return np.random.default_rng(seed).integers(low, high, shape).astype(kind)
 
 
 def digits_of(value: int, widths: tuple[int, ...]) -> list[int]:

@@ -6,16 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from layouts import from_thirds, thirds_of
+from layouts import draw, from_thirds, thirds_of
 from numpy.typing import NDArray
 from syfr.ring.selection import add_selected, deal_selection, masked_quotient, opened_sum
 
 Array = NDArray[Any]
-
-
-def draw(seed: int, low: int, high: int, shape: tuple[int, ...], kind: str) -> Array:
-    """Random integers of a type."""
-    return np.random.default_rng(seed).integers(low, high, shape).astype(kind)
 
 
 @pytest.mark.parametrize(("fraction_bits", "value_bits"), [(1, 3), (2, 5), (14, 42), (14, 40), (18, 46), (1, 29)])

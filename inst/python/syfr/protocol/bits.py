@@ -85,14 +85,14 @@ def ring_of(values: Words, kappa: int) -> Packed:
 
 def cost(values: int, knots: int, products: bool, precision: Precision) -> Cost:
     """Of the compare and what is dealt, for one row; the answer is counted where it is used."""
-    once = compare.cost(values, precision.truncated_bits - 1, precision)
+    once = compare.cost(values, precision.compared_bits, precision)
     dealt = WIRE_BYTES * values * knots * (2 if products else 1)
     return Cost(once.delays, once.online_bytes * knots, once.preprocessing_bytes + dealt)
 
 
 def row_bytes(values: int, knots: int, products: bool, precision: Precision) -> int:
     """Memory of one prepared row, in bytes."""
-    bits = precision.truncated_bits - 1
+    bits = precision.compared_bits
     common = (knots - 1) * compare.common_planes(bits, precision) * plane_bytes(values)
     return compare.row_bytes(values, bits, precision) + common + values * knots * 8 * (2 if products else 1)
 
@@ -101,7 +101,7 @@ def dealt_like(shape: Shape, products: bool, precision: Precision) -> list[Like]
     """The arrays that :func:`deal` sends."""
     rows, knots, values = shape
     dealt = WIRE_BYTES * values * knots * (2 if products else 1)
-    compared = compare.dealt_like((rows, values), precision.truncated_bits - 1, precision)
+    compared = compare.dealt_like((rows, values), precision.compared_bits, precision)
     return [compared, Like("uint8", (rows, dealt))]
 
 
@@ -121,7 +121,9 @@ def deal(
     shape = rows, knots, values
     ring = ring_of(mask, kappa)
     top = (ring >> np.uint32(kappa - 1)).astype(np.uint8)
-    thresholds = compare.deal(ring & np.uint32((1 << (kappa - 1)) - 1), kappa - 1, precision, with0)
+    thresholds = compare.deal(
+        ring & np.uint32((1 << (kappa - 1)) - 1), precision.compared_bits, precision, with0
+    )
     tau = own.below("tau", shape, 2)
     wide = tau.astype(np.uint64)
     parts = [wide, wide * mask[:, None]] if products else [wide]
@@ -142,7 +144,7 @@ def prepare(
 ) -> Prepared:
     """The part of server0 (``message`` is None) or server1 (what the dealer sent)."""
     rows, knots, values = shape
-    bits = precision.truncated_bits - 1
+    bits = precision.compared_bits
     # A copy, because a part of the dealer's frame would keep all of it, most of which is unpacked below and not needed.
     given = None if message is None else message[0].copy()
     thresholds = compare.thresholds((rows, values), bits, precision, with_dealer, given)
@@ -167,7 +169,8 @@ def ask(channel: Channel, number: int, precision: Precision, ready: Prepared, co
         common = [part[:, knot] for part in (ready.flip, ready.multipliers, ready.masks, ready.rotation)]
         one = compare.Prepared(ready.thresholds, *[np.ascontiguousarray(part) for part in common])
         below_top = ring & np.uint32((1 << (kappa - 1)) - 1)
-        messages.append(compare.blind(channel.role, kappa - 1, precision, one, below_top).reshape(rows, -1))
+        blinded = compare.blind(channel.role, precision.compared_bits, precision, one, below_top)
+        messages.append(blinded.reshape(rows, -1))
         tops.append((ring >> np.uint32(kappa - 1)).astype(np.uint8))
     channel.send(DEALER, (number, "compare"), np.concatenate(messages, axis=1))
     return np.stack(tops, axis=1) ^ unpack_bits(ready.flip, compared[0].shape[1]) ^ np.uint8(1)
@@ -186,6 +189,5 @@ def signed_bits(known: Bytes, bits: Bytes) -> tuple[Words, Words]:
 
 async def online_dealer(channel: Channel, number: int, precision: Precision, ready: Dealt) -> None:
     """The dealer's part."""
-    bits = precision.truncated_bits - 1
-    found = await compare.find(channel, number, bits, precision, ready.answer_mask.shape)
+    found = await compare.find(channel, number, precision.compared_bits, precision, ready.answer_mask.shape)
     answer.give(channel, number, found ^ ready.answer_mask, ready.pads)

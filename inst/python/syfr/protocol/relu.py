@@ -65,13 +65,13 @@ class Dealt:
 def cost(values: int, precision: Precision, padded: bool = False) -> Cost:
     """For one row of ``values`` values; the hashes of the two swaps are counted once a query in :func:`hash_bytes`."""
     opening = Cost(1, 2 * values * 4, values * WIRE_BYTES * DEALT)
-    compared = compare.cost(values, precision.truncated_bits - 1, precision)
+    compared = compare.cost(values, precision.compared_bits, precision)
     return opening + compared + answer.cost(values, padded)
 
 
 def row_bytes(values: int, precision: Precision) -> int:
     """Memory of one prepared row, in bytes: the compare's, R, what is dealt, the mask."""
-    return compare.row_bytes(values, precision.truncated_bits - 1, precision) + values * (4 + WIRE_BYTES * DEALT + 8)
+    return compare.row_bytes(values, precision.compared_bits, precision) + values * (4 + WIRE_BYTES * DEALT + 8)
 
 
 def hash_bytes() -> int:
@@ -92,7 +92,7 @@ def deal(
     top = (total >> np.uint32(kappa - 1)).astype(np.uint8)
     tau = own.below("tau", shape, 2)
     below_top = total & np.uint32((1 << (kappa - 1)) - 1)
-    thresholds = compare.deal(below_top, kappa - 1, precision, with0)
+    thresholds = compare.deal(below_top, precision.compared_bits, precision, with0)
     dealt = deal_selection(total, tau, kappa, _draw_dealt(with0, shape))
     pads = answer.draw_both_pads(with0, with1, shape, padded)
     return Dealt(pack_bits(top ^ tau), pads), [thresholds, dealt.view(np.uint8).reshape(shape[0], -1)]
@@ -101,7 +101,7 @@ def deal(
 def dealt_like(shape: tuple[int, int], precision: Precision) -> list[Like]:
     """The arrays that :func:`deal` sends."""
     return [
-        compare.dealt_like(shape, precision.truncated_bits - 1, precision),
+        compare.dealt_like(shape, precision.compared_bits, precision),
         Like("uint8", (shape[0], WIRE_BYTES * DEALT * shape[1])),
     ]
 
@@ -119,7 +119,7 @@ def prepare(
     kappa = precision.truncated_bits
     mask = _draw_mask(with_dealer, shape, kappa)
     thresholds = None if message is None else message[0]
-    comparing = compare.prepare(shape, kappa - 1, precision, with_dealer, with_partner, thresholds)
+    comparing = compare.prepare(shape, precision.compared_bits, precision, with_dealer, with_partner, thresholds)
     size = shape[0], DEALT, shape[1]
     dealt = _draw_dealt(with_dealer, shape) if message is None else thirds_in(message[1], size)
     pads = answer.draw_pads(with_dealer, shape, padded)
@@ -142,7 +142,7 @@ async def online(
     first = channel.role is Role.SERVER0
     mine = masked_quotient(z, ready.mask, precision.fraction_bits, precision.value_bits)
     opened, below_top = opened_sum(mine, await transcript.swap(channel, (number, "opened"), mine), kappa)
-    compare.ask(channel, number, kappa - 1, precision, ready, below_top)
+    compare.ask(channel, number, precision.compared_bits, precision, ready, below_top)
     transcript.absorb(opened)  # while the dealer looks
     flip = unpack_bits(ready.flip, z.shape[1])
 
@@ -154,5 +154,5 @@ async def online(
 
 async def online_dealer(channel: Channel, number: int, precision: Precision, ready: Dealt) -> None:
     """The dealer's part."""
-    found = await compare.find(channel, number, precision.truncated_bits - 1, precision, ready.answer_mask.shape)
+    found = await compare.find(channel, number, precision.compared_bits, precision, ready.answer_mask.shape)
     answer.give(channel, number, found ^ ready.answer_mask, ready.pads)

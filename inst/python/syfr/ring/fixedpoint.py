@@ -47,6 +47,11 @@ class Precision:
         return self.value_bits - self.fraction_bits
 
     @property
+    def compared_bits(self) -> int:
+        """kappa - 1, the bits of a value after truncation without its sign, which a compare works on."""
+        return self.truncated_bits - 1
+
+    @property
     def largest(self) -> float:
         """A real number before truncation must stay below this in magnitude."""
         return (2.0 ** (self.value_bits - 1) - 2.0**self.fraction_bits) / 4.0**self.fraction_bits
