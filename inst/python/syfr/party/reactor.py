@@ -22,7 +22,7 @@ QUIET_SECONDS = 0.002
 """Idle work begins when nothing has arrived for so long: a query's next message is awaited, not made to wait."""
 
 AWAKE_SECONDS = 0.0005
-"""After something has arrived, the loop looks for so long for what follows before it sleeps."""
+"""After something has arrived, a wakeful loop looks for so long for what follows before it sleeps."""
 
 _let_others_run: Callable[[], None] = getattr(os, "sched_yield", lambda: time.sleep(0))
 
@@ -66,10 +66,13 @@ class Reactor:
     Args:
         idle: does one piece of work that can wait; False when there was none.
         crowded: whether so much goes on that the next message is seen soon anyway, and others need the processor.
+        wakeful: whether the loop stays awake between messages.
     """
 
-    def __init__(self, idle: Callable[[], bool], crowded: Callable[[], bool] = lambda: False) -> None:
-        self._idle, self._crowded = idle, crowded
+    def __init__(
+        self, idle: Callable[[], bool], crowded: Callable[[], bool] = lambda: False, wakeful: bool = True
+    ) -> None:
+        self._idle, self._crowded, self._wakeful = idle, crowded, wakeful
         self._selector = selectors.DefaultSelector()
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
@@ -130,7 +133,7 @@ class Reactor:
 
     def _wait(self, patience: float | None) -> list[tuple[selectors.SelectorKey, int]]:
         """What is ready, now or before ``patience`` and the next timer are over."""
-        if patience == QUIET_SECONDS and not self._crowded():
+        if patience == QUIET_SECONDS and self._wakeful and not self._crowded():
             end = time.monotonic() + (self._until_next_timer(AWAKE_SECONDS) or 0.0)
             while True:
                 events = self._selector.select(0)

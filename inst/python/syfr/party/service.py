@@ -26,7 +26,7 @@ from syfr.party.sessions import Sessions
 from syfr.party.shares import Shares
 from syfr.party.state import StateDirectory
 from syfr.party.tensors import Tensors
-from syfr.protocol.roles import Role
+from syfr.protocol.roles import DEALER, Role
 from syfr.trust.identity import Bundle, Identity
 from syfr.version import __version__
 
@@ -40,6 +40,15 @@ MAX_OF_CLIENT = 256
 """Connections of one client, so that none of them takes the place of all others."""
 
 CLIENT_LIMITS = Limits(header=1 << 12, body=1 << 28, unsent=1 << 28)
+
+
+def _wakeful(role: Role) -> bool:
+    """Whether a worker's loop stays awake between messages.
+
+    server0 and server1 do. While they compute the dealer has nothing to do, and they need the processors if there are
+    only two: kept awake it would take as much from them as it gains.
+    """
+    return role is not DEALER or (os.cpu_count() or 1) > len(DEALER.peers)
 
 
 class Worker:
@@ -66,7 +75,7 @@ class Worker:
         self.managed = managed
         self._bundle = bundle
         self._started = time.time()
-        self.reactor = Reactor(lambda: self._sessions.idle(), lambda: self._sessions.crowded)
+        self.reactor = Reactor(lambda: self._sessions.idle(), lambda: self._sessions.crowded, _wakeful(role))
         self.links = PeerLinks(self.reactor, role, addresses, bundle, self._from_peer, self._link_changed)
         self._models = ModelStore(role, state)
         self._shares = Shares(self._models, role, self.links, self.reactor)
