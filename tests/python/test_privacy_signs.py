@@ -133,6 +133,7 @@ def test_without_any_one_random_value_exactly_those_it_blinds_learn_something(dr
     assert who_notices(EXACT, SOME, dropped=dropped) == who
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("reused", "who"),
     [

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from syfr.directories import cluster_directory, remove, split_address
-from syfr.errors import CredentialsError, InputTypeError, SyfrError
+from syfr.errors import CredentialsError, InputTypeError, NotReadyError, SyfrError
 from syfr.face.again import Patience
 from syfr.face.arguments import count_argument, path_argument, seconds_argument
 from syfr.face.managed import ManagedWorker, log_file, read_log
@@ -214,9 +214,9 @@ class TFECluster:
         """Ask all three workers at once; ``fields`` and ``arrays`` differ by role, ``same`` are for all.
 
         A worker of this session that has ended is started again first. A connection that was lost is set up again,
-        and what can be asked twice is asked again.
+        and what can be asked twice is asked again; not when a worker was started again that has lost its shares.
         """
-        patience = Patience(deadline)
+        patience, restarts = Patience(deadline), self.restarts
         while True:
             try:
                 yield from self.reviving(emit)
@@ -229,7 +229,8 @@ class TFECluster:
                 return dict(zip(remotes, replies, strict=True))
             except SyfrError as error:
                 reason = yield from explaining(error, self._managed)
-                if call not in REPEATABLE or not self.started or not patience.lasts(error):
+                lost = isinstance(error, NotReadyError) and self.restarts > restarts
+                if lost or call not in REPEATABLE or not self.started or not patience.lasts(error):
                     raise reason from error
             yield from patience.waiting()
 

@@ -151,18 +151,25 @@ class SharedModel:
         return Task(work)
 
     def _open(self, emit: Emit, limits: Limits) -> Steps[None]:
-        try:
-            yield from self._call("serve", emit, **limits)
-        except (NotSharedError, NotReadyError) as error:
-            # Which of the two comes first depends on whether it was the worker that was started again who answered.
-            if isinstance(error, NotReadyError) and self.cluster.restarts <= self._restarts:
-                raise
-            yield from self._share_anew(emit)
-            yield from self._call("serve", emit, **limits)
+        if not self._restarted:
+            try:
+                yield from self._call("serve", emit, **limits)
+                return
+            except (NotSharedError, NotReadyError) as error:
+                # Which of the two comes first depends on whether the worker that was started again has answered first.
+                if isinstance(error, NotReadyError) and not self._restarted:
+                    raise
+        yield from self._share_anew(emit)
+        yield from self._call("serve", emit, **limits)
+
+    @property
+    def _restarted(self) -> bool:
+        """Whether this session has started a worker again since it shared the model."""
+        return self.cluster.restarts > self._restarts
 
     def _share_anew(self, emit: Emit) -> Steps[None]:
         """Share the model under a new number, if a worker has lost its part because this session started it again."""
-        imported = self._source() if self.cluster.restarts > self._restarts else None
+        imported = self._source() if self._restarted else None
         if imported is None:
             raise NotSharedError(f"The workers no longer hold a share of the model '{self.name}'. Share it again.")
         before = self.number
