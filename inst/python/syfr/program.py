@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 import msgpack
@@ -98,7 +99,7 @@ class Program:
     proven: bool = True
     classes: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def input_scale(self) -> float:
         """What an input is multiplied by before it is encoded: the power of two that brings the range into [-1, 1].
 
@@ -106,7 +107,7 @@ class Program:
         """
         return 2.0 ** -math.ceil(math.log2(max(map(abs, self.input_range))))
 
-    @property
+    @cached_property
     def input_bits(self) -> int | None:
         """Bits w of the ring in which an untrusted client masks its input; None for the ring of all values."""
         if not self.untrusted_clients:
@@ -114,7 +115,7 @@ class Program:
         low, high = self.input_range
         return max(1, math.ceil(math.log2((high - low) * self.input_scale * 2.0**self.precision.fraction_bits)))
 
-    @property
+    @cached_property
     def input_offset(self) -> int:
         """What an encoded input is moved up by before it is masked in the ring of w bits."""
         if not self.untrusted_clients:
@@ -129,7 +130,7 @@ class Program:
         unit = 2.0**-self.precision.fraction_bits / self.input_scale
         return -self.input_offset * unit, ((1 << self.input_bits) - 1 - self.input_offset) * unit
 
-    @property
+    @cached_property
     def takes_tokens(self) -> bool:
         """Whether an input takes tokens."""
         return any(part.vocabulary for part in self.inputs)
@@ -173,7 +174,7 @@ class Program:
                 places = source.input_shape[0] * source.input_shape[1]
         return rounded(kernel, self.precision.fraction_bits, places)
 
-    @property
+    @cached_property
     def output_shape(self) -> Shape:
         """One row of the output; flat where there are several."""
         shapes = [step.output_shape for step in self.steps if is_output(step)]
@@ -189,7 +190,7 @@ class Program:
         """Bits of the ring in which the client adds the parts of an answer: truncation takes them off k."""
         return self.precision.value_bits - 2 * self.precision.fraction_bits + self.output_digits
 
-    @property
+    @cached_property
     def compares(self) -> bool:
         """Whether the dealer has a part in the online phase."""
         return self.untrusted_clients or any(map(compares, self.steps))

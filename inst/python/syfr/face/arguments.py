@@ -167,9 +167,9 @@ def _dropped(shape: Shape) -> Shape:
 
 
 def _check_values(array: NDArray[np.float64], program: Program, part: Part, name: str) -> None:
-    finite = np.isfinite(array)
-    if not finite.all():
-        row = int(np.argwhere(~finite)[0][0]) + 1
+    smallest, largest = float(array.min()), float(array.max())
+    if not (math.isfinite(smallest) and math.isfinite(largest)):
+        row = int(np.argwhere(~np.isfinite(array))[0][0]) + 1
         raise ValueRangeError(
             f"Row {row} of {name} has a value that is missing or not finite (NA, NaN or Inf). "
             "Give numbers in their places, or leave the row out."
@@ -183,7 +183,6 @@ def _check_values(array: NDArray[np.float64], program: Program, part: Part, name
             )
         return
     low, high = program.input_range
-    smallest, largest = float(array.min()), float(array.max())
     if smallest < low or largest > high:
         raise ValueRangeError(
             f"{name} has values from {smallest:g} to {largest:g}; the model takes {low:g} to {high:g}. "

@@ -47,5 +47,5 @@ async def online(
 
 def combine(first: Packed, second: Packed, program: Program) -> NDArray[np.float64]:
     """The client's side: the output as real numbers."""
-    total = signed(first.astype(np.uint64) + second, program.output_bits)
-    return np.asarray(total.view(np.int64).astype(np.float64) / 2.0**program.output_digits)
+    total = signed(np.add(first, second, dtype=np.uint64), program.output_bits)
+    return np.asarray(total.view(np.int64) * 2.0**-program.output_digits)
