@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from harness import small_models
 from syfr.errors import BusyError, DeadlineError, NotConnectedError, ProtocolError
-from syfr.party.preprocessing import join_rows
+from syfr.party.preprocessing import Cell, join_rows
 from workers import (
     SERVERS,
     Client,
@@ -53,7 +53,7 @@ def test_rows_that_were_prepared_apart_run_as_one_batch(name: str) -> None:
     for _ in range(rows):
         cluster.prepare(1)
     blocks = [block for _, _, block in cluster._ready]
-    cluster._ready = [(0, rows, {role: join_rows([block[role] for block in blocks]) for role in blocks[0]})]
+    cluster._ready = [(0, rows, {role: join_rows([Cell(block[role], 0) for block in blocks]) for role in blocks[0]})]
     x = model.inputs(rows)
     answer = cluster.query(x)
     reference = model.cluster().query(x)

@@ -46,6 +46,20 @@ def test_rows_that_were_passed_over_are_not_handed_out() -> None:
     assert taken(pool, 5, 7) == [5, 6]
 
 
+def test_a_row_by_itself_is_handed_out_as_others_are() -> None:
+    pool = filled(2, 3)
+    assert taken(pool, 0, 1) == [0]
+    pool.cut_ahead(1)
+    assert list(pool.take_one(1).rows()[0]) == [1]
+    assert list(pool.take_one(3).rows()[0]) == [3]
+    for used in (1, 2, 3):
+        with pytest.raises(ProtocolError):
+            pool.take_one(used)
+    assert taken(pool, 4, 5) == [4]
+    with pytest.raises(ProtocolError):
+        pool.take_one(5)
+
+
 def test_nothing_is_got_out_of_an_empty_pool() -> None:
     pool = filled(1)
     pool.cut_ahead(1)

@@ -15,7 +15,6 @@ import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -24,7 +23,7 @@ from syfr.party import executor
 from syfr.party.fields import SESSION_BYTES, Fields, Key, Place, octets, whole
 from syfr.party.messages import LinkChannel
 from syfr.party.peers import PeerLinks
-from syfr.party.preprocessing import join_rows
+from syfr.party.preprocessing import Cell, join_rows
 from syfr.party.reactor import Reactor
 from syfr.party.session import Query, Session
 from syfr.protocol.channel import MESSAGES, Array, Run
@@ -69,7 +68,7 @@ class Member:
     session: Session
     query: Query
     masked: Words | None = field(default=None, repr=False)
-    prepared: Any = field(default=None, repr=False)
+    prepared: Cell | None = field(default=None, repr=False)
 
     @property
     def key(self) -> Key:
@@ -145,8 +144,7 @@ class Passes:
     def wait(self, session: Session, query: Query) -> None:
         """A query is here, and its row is prepared."""
         start = query.place.start
-        _, prepared = session.pool.take(start, start + 1)
-        member = Member(session, query, query.masked_input, prepared)
+        member = Member(session, query, query.masked_input, session.pool.take_one(start))
         query.begun_until, query.masked_input = start + 1, None
         self._waiting[member.key] = member
         if self._role is Role.SERVER1:
@@ -240,13 +238,13 @@ class Passes:
         if query is None:
             return None
         query.begun_until, query.together = place.stop, True
-        return Member(session, query, None, session.pool.take(place.start, place.stop)[1])
+        return Member(session, query, None, session.pool.take_one(place.start))
 
     def _begin(self, number: bytes, members: list[Member]) -> None:
         made = self._passes[number] = Pass(Place(number, 0, len(members)), members)
         model = members[0].session.model
         channel = LinkChannel(self._role, self._links, made.place, PART, None)
-        prepared = join_rows([member.prepared for member in members])
+        prepared = join_rows([member.prepared for member in members if member.prepared is not None])
         if self._role is DEALER:
             made.run = Run(executor.run_dealer(channel, model.plan(), prepared), channel)
         else:

@@ -6,7 +6,7 @@ from collections import deque
 from typing import Any
 
 from syfr.errors import ProtocolError
-from syfr.party.preprocessing import take_rows
+from syfr.party.preprocessing import Cell, take_rows
 
 
 class Pool:
@@ -40,15 +40,25 @@ class Pool:
 
         Rows before ``start``, of queries that were refused, are thrown away.
         """
-        while self._blocks and self._blocks[0][1] <= start:
-            self._blocks.popleft()
-        if start < self.next_row or start >= self.ready_until:
-            raise ProtocolError(f"Row {start} was asked for; the next prepared row is {self.next_row}.")
-        first, last, block = self._blocks[0]
+        first, last, block = self._block_of(start)
         self.next_row = min(last, stop)
         cut, self._cut = self._cut, (0, 0, None)
         rows = cut[2] if cut[:2] == (start, self.next_row) else None
         return self.next_row - start, rows or take_rows(block, start - first, self.next_row - first)
+
+    def take_one(self, start: int) -> Cell:
+        """Row ``start`` where it lies, to be joined with rows of other sessions."""
+        first, _, block = self._block_of(start)
+        self.next_row, self._cut = start + 1, (0, 0, None)
+        return Cell(block, start - first)
+
+    def _block_of(self, start: int) -> tuple[int, int, Any]:
+        """The block of a row that was not handed out; those before are over."""
+        while self._blocks and self._blocks[0][1] <= start:
+            self._blocks.popleft()
+        if start < self.next_row or start >= self.ready_until:
+            raise ProtocolError(f"Row {start} was asked for; the next prepared row is {self.next_row}.")
+        return self._blocks[0]
 
     def cut_ahead(self, rows: int) -> None:
         """Get the next so many rows out, for the query that will take them."""

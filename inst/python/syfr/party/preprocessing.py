@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -308,23 +308,38 @@ def take_rows(part: Part, start: int, stop: int) -> Part:
     return same
 
 
-def join_rows(parts: Sequence[Part]) -> Part:
-    """Prepared rows of several blocks as one block, copied: what :func:`take_rows` has taken apart."""
-    first: Any = parts[0]
-    joined: Any
-    if len(parts) == 1 or first is None:
-        joined = first
-    elif isinstance(first, np.ndarray):
-        joined = np.concatenate(cast(Any, parts))
-    elif isinstance(first, tuple):
-        joined = tuple(join_rows(values) for values in zip(*cast(Any, parts), strict=True))
-    elif isinstance(first, dict):
-        joined = {key: join_rows([part[key] for part in cast(Any, parts)]) for key in first}
-    else:
-        joined = object.__new__(type(first))
-        joined.__dict__.update({name: join_rows([vars(part)[name] for part in parts]) for name in vars(first)})
-    same: Part = joined
-    return same
+class Cell(NamedTuple):
+    """One prepared row: its block, or a part of it, and which row of that."""
+
+    part: Any
+    row: int
+
+    def rows(self) -> Any:
+        """As :func:`take_rows` gives it."""
+        return take_rows(self.part, self.row, self.row + 1)
+
+
+def join_rows(cells: Sequence[Cell]) -> Any:
+    """Rows of several blocks of one program as one block, copied."""
+    parts, first = [cell.part for cell in cells], cells[0].part
+    if len(cells) == 1:
+        return cells[0].rows()
+    if first is None:
+        return None
+    if isinstance(first, np.ndarray):
+        return np.concatenate([part[row : row + 1] for part, row in cells])
+    if isinstance(first, tuple):
+        return tuple(_join(values, cells) for values in zip(*parts, strict=True))
+    if isinstance(first, dict):
+        return {key: _join([part[key] for part in parts], cells) for key in first}
+    joined = object.__new__(type(first))
+    joined.__dict__.update({name: _join([vars(part)[name] for part in parts], cells) for name in vars(first)})
+    return joined
+
+
+def _join(parts: Sequence[Any], cells: Sequence[Cell]) -> Any:
+    """The same rows of parts of their blocks."""
+    return join_rows([Cell(part, cell.row) for part, cell in zip(parts, cells, strict=True)])
 
 
 def row_bytes(plan: Plan) -> int:

@@ -231,8 +231,8 @@ class Queries:
         """The partner has begun a query by itself that waits for a pass here."""
         query.together = False
         member = self.passes.alone(query)
-        if member is not None and member.masked is not None:
-            self._start(session, query, query.place.start, member.masked, member.prepared)
+        if member is not None and member.masked is not None and member.prepared is not None:
+            self._start(session, query, query.place.start, member.masked, member.prepared.rows())
             self.begin_waiting(session)
 
     def _keep(self, peer: Role, place: Place, name: Sequence[object], arrays: Sequence[Array]) -> None:
@@ -335,8 +335,9 @@ class Queries:
         session.model.tracing.end(query.trace)
         self.counts.together += query.together
         self.counts.answered(time.monotonic() - query.began)
-        session.expect(query.place.rows)
-        if query.together and session.queries:
+        if not query.together:
+            session.expect(query.place.rows)
+        elif session.queries:
             self.begin_waiting(session)
 
     def fail(self, session: Session, query: Query, error: SyfrError, tell: bool = True) -> None:
