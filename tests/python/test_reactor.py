@@ -5,7 +5,9 @@ from __future__ import annotations
 import socket
 
 import pytest
+from syfr.party import service
 from syfr.party.reactor import Reactor
+from syfr.protocol.roles import SERVERS
 
 
 class Watcher:
@@ -108,6 +110,14 @@ def test_the_loop_stays_awake_for_what_follows_and_only_then(monkeypatch: pytest
         assert (watcher.told, turns[0]) == (1, 2)
     here.close()
     there.close()
+
+
+@pytest.mark.parametrize("processors", [1, 2, 3, 16])
+def test_the_dealer_stays_awake_where_the_others_leave_it_a_processor(
+    processors: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(processors)), raising=False)
+    assert [service._wakeful(role) for role in SERVERS] == [True, True, processors > 2]
 
 
 def test_between_two_pieces_of_idle_work_every_connection_has_its_turn() -> None:

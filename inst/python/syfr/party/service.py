@@ -48,7 +48,8 @@ def _wakeful(role: Role) -> bool:
     server0 and server1 do. While they compute the dealer has nothing to do, and they need the processors if there are
     only two: kept awake it would take as much from them as it gains.
     """
-    return role is not DEALER or (os.cpu_count() or 1) > len(DEALER.peers)
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return role is not DEALER or usable > len(DEALER.peers)
 
 
 class Worker:
