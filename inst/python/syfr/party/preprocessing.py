@@ -309,37 +309,37 @@ def take_rows(part: Part, start: int, stop: int) -> Part:
 
 
 class Cell(NamedTuple):
-    """One prepared row: its block, or a part of it, and which row of that."""
+    """One prepared row: its block, and which row of that."""
 
-    part: Any
+    block: Any
     row: int
 
     def rows(self) -> Any:
         """As :func:`take_rows` gives it."""
-        return take_rows(self.part, self.row, self.row + 1)
+        return take_rows(self.block, self.row, self.row + 1)
 
 
 def join_rows(cells: Sequence[Cell]) -> Any:
     """Rows of several blocks of one program as one block, copied."""
-    parts, first = [cell.part for cell in cells], cells[0].part
     if len(cells) == 1:
         return cells[0].rows()
+    return _join([cell.block for cell in cells], [slice(cell.row, cell.row + 1) for cell in cells])
+
+
+def _join(parts: Sequence[Any], rows: Sequence[slice]) -> Any:
+    """The rows of each part, which are all of one kind."""
+    first = parts[0]
     if first is None:
         return None
     if isinstance(first, np.ndarray):
-        return np.concatenate([part[row : row + 1] for part, row in cells])
+        return np.concatenate([part[row] for part, row in zip(parts, rows, strict=True)])
     if isinstance(first, tuple):
-        return tuple(_join(values, cells) for values in zip(*parts, strict=True))
+        return tuple(_join(values, rows) for values in zip(*parts, strict=True))
     if isinstance(first, dict):
-        return {key: _join([part[key] for part in parts], cells) for key in first}
+        return {key: _join([part[key] for part in parts], rows) for key in first}
     joined = object.__new__(type(first))
-    joined.__dict__.update({name: _join([vars(part)[name] for part in parts], cells) for name in vars(first)})
+    joined.__dict__.update({name: _join([vars(part)[name] for part in parts], rows) for name in vars(first)})
     return joined
-
-
-def _join(parts: Sequence[Any], cells: Sequence[Cell]) -> Any:
-    """The same rows of parts of their blocks."""
-    return join_rows([Cell(part, cell.row) for part, cell in zip(parts, cells, strict=True)])
 
 
 def row_bytes(plan: Plan) -> int:
