@@ -54,16 +54,19 @@ class Pool:
 
     def _block_of(self, start: int) -> tuple[int, int, Any]:
         """The block of a row that was not handed out; those before are over."""
-        while self._blocks and self._blocks[0][1] <= start:
-            self._blocks.popleft()
+        self._let_go(start)
         if start < self.next_row or start >= self.ready_until:
             raise ProtocolError(f"Row {start} was asked for; the next prepared row is {self.next_row}.")
         return self._blocks[0]
 
+    def _let_go(self, row: int) -> None:
+        """Keep no block whose rows are all before ``row``."""
+        while self._blocks and self._blocks[0][1] <= row:
+            self._blocks.popleft()
+
     def cut_ahead(self, rows: int) -> None:
         """Get the next so many rows out, for the query that will take them."""
-        while self._blocks and self._blocks[0][1] <= self.next_row:
-            self._blocks.popleft()
+        self._let_go(self.next_row)
         if self._blocks:
             first, last, block = self._blocks[0]
             start, stop = self.next_row, min(last, self.next_row + rows)
