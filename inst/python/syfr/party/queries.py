@@ -323,7 +323,7 @@ class Queries:
         self, session: Session, query: Query, results: Sequence[Array], transcripts: Sequence[Transcript], clock: int
     ) -> None:
         """A query has ended well; ``results`` are the parts of its answer, of which the dealer has none."""
-        if session.queries.pop(query.place.start, None) is not query:
+        if not session.remove(query):
             return
         self._early.pop(query.place.key, None)
         session.model.serving.commit(query.claim)
@@ -342,7 +342,7 @@ class Queries:
 
     def fail(self, session: Session, query: Query, error: SyfrError, tell: bool = True) -> None:
         """End a query: its client is told the reason, and so are the peers unless they know."""
-        if session.queries.pop(query.place.start, None) is None:
+        if not session.remove(query):
             return
         self._load.end(session.client.name, query.place.rows)
         query.end()

@@ -6,14 +6,18 @@ large, its preprocessing comes in pieces (pieces.py), as many at a time as there
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
+import msgpack
+
 from syfr.errors import ProtocolError
 from syfr.party import pieces, preprocessing
+from syfr.party.ahead import AHEAD_ROWS, LEAST_WEIGHT, MOST_WEIGHT, ahead_bytes, block_rows
 from syfr.party.executor import PIECE
 from syfr.party.fields import Place
 from syfr.party.models import Model
@@ -28,36 +32,19 @@ from syfr.protocol.roles import DEALER, Role
 from syfr.protocol.sharing import InputMask
 from syfr.protocol.transcript import Transcript
 from syfr.ring.fixedpoint import Words
+from syfr.ring.streams import derive_key
 from syfr.trust.identity import Identity
 
 Work = TypeVar("Work", preprocessing.Dealer, preprocessing.Preparer)
 
-AHEAD_BYTES = 32 << 20
-"""Memory that preprocessing ahead may take for one session, at server0 or server1;"""
-
-AHEAD_REQUEST = 68 << 20
-"""for one whose request needs more, up to so much, that of 128 images of the bundled model;"""
-
-AHEAD_TOTAL = 80 << 20
-"""and for all of them."""
-
-AHEAD_SMALL = 60 << 20
-"""Those that ask for a few rows at a time need less: their queries run together, which takes memory too."""
-
-LEAST_WEIGHT, MOST_WEIGHT = 16, 128
-"""Sessions share that memory by the rows of their requests, within these bounds."""
-
-AHEAD_ROWS = 256
-
 WINDOW_BYTES = 8 << 20
 """Preprocessing that a running query asks for at a time: what others send must not wait behind all of it."""
 
-BLOCK_BYTES = 8 << 20
-"""Preprocessing is made in blocks of about this size, and online work goes on in parts of as many rows: large enough
-that messages cost little, small enough that a query never waits long for one."""
+FLOWING_SECONDS = 0.03
+"""A query that comes so soon after the last one of its session is likely followed by another."""
 
-SMALL_BLOCK = 8
-"""Rows of a block for sessions that ask for a row at a time."""
+SHORT_SECONDS = 1.0
+"""For a query that has run longer nothing else waits."""
 
 
 @dataclass(eq=False)
@@ -108,12 +95,6 @@ class Query:
             self.deadline.cancel()
 
 
-def ahead_bytes(request: int, weight: int, weights: int) -> int:
-    """Memory for a session's preprocessing ahead, when a request of it needs ``request`` bytes."""
-    total = AHEAD_TOTAL if weight > LEAST_WEIGHT else AHEAD_SMALL
-    return min(max(AHEAD_BYTES, min(request, AHEAD_REQUEST)), total * weight // weights)
-
-
 @dataclass(frozen=True, repr=False)
 class Dealt:
     """A piece of a block, or a whole one, on its way from the dealer.
@@ -154,6 +135,7 @@ class Session:
     Attributes:
         rows: of one request.
         queries: those that have not ended, by first row.
+        flowing: whether its queries follow each other closely: preprocessing is then made while they run, or never.
         accepted_until: rows below this belong to queries that were accepted or refused.
         confirmed: at the dealer, the servers that have the session open too.
         padded: whether answers take the form of fewer delays (protocol/answer.py), as the dealer has chosen.
@@ -180,6 +162,8 @@ class Session:
         self.keys = keys
         self.pool = Pool()
         self.queries: dict[int, Query] = {}
+        self.flowing = False
+        self._last_end = -math.inf
         self.accepted_until = 0
         self.confirmed: set[Role] = set()
         self.wanted_until = self.asked_until = 0
@@ -213,10 +197,26 @@ class Session:
         self.accepted_until = place.stop
         claim = self.model.serving.reserve(self.client.name, self.requests(place.rows), place.rows)
         trace = self.model.tracing.begin(self.model.program, place.rows)
+        waited_for = max(self.wanted_until, self.asked_until) > place.start
+        self.flowing = bool(self.queries) or waited_for or time.monotonic() < self._last_end + FLOWING_SECONDS
         query = self.queries[place.start] = Query(place, claim, trace=trace)
         return query
 
+    def remove(self, query: Query) -> bool:
+        """A query is over; False when it was before."""
+        if self.queries.pop(query.place.start, None) is not query:
+            return False
+        self._last_end = time.monotonic()
+        return True
+
     # ---- preprocessing ahead, which the dealer begins ----
+
+    @property
+    def soon_over(self) -> bool:
+        """Whether a query of it runs that is over soon, and then there is time for preprocessing."""
+        if self.flowing or len(self.pieces) > 1:
+            return False
+        return any(time.monotonic() < query.began + SHORT_SECONDS for query in self.queries.values())
 
     @property
     def weight(self) -> int:
@@ -248,8 +248,7 @@ class Session:
         target = self.pool.next_row + ahead
         self._filling = self.pool.ready_until < (target if self._filling else target - ahead // 2)
         missing = max(target if self._filling else 0, self.wanted_until) - self.pool.ready_until
-        block = max(1, min(max(self.rows, SMALL_BLOCK), BLOCK_BYTES // self._row_bytes))
-        return max(0, min(missing, block))
+        return max(0, min(missing, block_rows(self.rows, self._row_bytes)))
 
     def _piece_is_due(self, weights: int) -> bool:
         """Whether the next piece should be dealt now: there is memory for it, or a query can do nothing without it."""
@@ -387,3 +386,15 @@ class Session:
         while self.pool.ready_until < until and self.pending:
             self.prepare_next()
         return self.pool.ready_until >= until
+
+
+def opening_proof(session: Session, seed: bytes) -> bytes:
+    """What server0 or server1 sends the dealer, who has its seed too: both were asked for the same session.
+
+    A client that gave them different seeds would have them compute x·W + (a difference of its choice)·B, and B, the
+    mask of the weights, is what keeps them from a worker that helps the client.
+    """
+    model, client = session.model, session.client
+    asked = [session.number, model.number, model.digests["program"], session.rows, client.role, client.name]
+    packed: bytes = msgpack.packb(asked, use_bin_type=True)
+    return derive_key(seed, b"session" + packed)

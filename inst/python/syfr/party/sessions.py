@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-import msgpack
-
 from syfr.errors import ClosedError, NotConnectedError, ProtocolError, RefusedError, SyfrError
 from syfr.link import Frame
 from syfr.party.computations import Computation
@@ -19,11 +17,10 @@ from syfr.party.passes import KEPT_SECONDS
 from syfr.party.peers import PeerLinks
 from syfr.party.queries import MAX_ROWS, Queries
 from syfr.party.reactor import Reactor
-from syfr.party.session import Dealt, RowMask, Session
+from syfr.party.session import Dealt, RowMask, Session, opening_proof
 from syfr.party.streams import PairKeys
 from syfr.protocol.roles import DEALER, Role
 from syfr.protocol.sharing import SEED_BYTES
-from syfr.ring.streams import derive_key
 
 LONG_ROUND_TRIP = 0.004
 """Seconds from which on the form of fewer delays is worth its bytes: 24 a value are as long on the way at 1 Gbit/s."""
@@ -37,18 +34,6 @@ MAX_UNCONFIRMED = 4096
 DISAGREE = "The workers were given different seeds, models or sizes for this session, or have different clients in it."
 
 GONE = "This session has ended at server2: the connection to it was lost. Connect again."
-
-
-def opening_proof(session: Session, seed: bytes) -> bytes:
-    """What server0 or server1 sends the dealer, who has its seed too: both were asked for the same session.
-
-    A client that gave them different seeds would have them compute x·W + (a difference of its choice)·B, and B, the
-    mask of the weights, is what keeps them from a worker that helps the client.
-    """
-    model, client = session.model, session.client
-    asked = [session.number, model.number, model.digests["program"], session.rows, client.role, client.name]
-    packed: bytes = msgpack.packb(asked, use_bin_type=True)
-    return derive_key(seed, b"session" + packed)
 
 
 class Sessions:
@@ -361,7 +346,12 @@ class Sessions:
         self._restless.update(self._sessions)
 
     def idle(self) -> bool:
-        """One block of preprocessing, or a piece of one, for the sessions in turn; False when nothing is to be made."""
+        """One block of preprocessing, or a piece of one, for the sessions in turn; False when nothing is to be made.
+
+        A block takes as long as a query of many rows: one that runs alone does not wait for what nobody waits for.
+        """
+        if self._queries.running == 1 and any(one.soon_over for one in self._sessions.values()):
+            return False
         while self._restless:
             number, session = next(iter(self._restless.items()))
             del self._restless[number]
