@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 from syfr.program import Program
-from syfr.protocol import linear
+from syfr.protocol import linear, relu
 from syfr.protocol.compare import draw_common
 from syfr.protocol.transcript import Transcript
 from syfr.ring import compare, packing, selection
@@ -68,8 +68,9 @@ def _compare(figures: Figures, program: Program) -> None:
     _add(figures, "compare: look at a value", VALUES, lambda: compare.any_zero(left, right, len(widths)))
     _add(figures, "deal: a value's thresholds", VALUES, lambda: compare.threshold_shares(opened, bits, widths, shares))
     _add(figures, "prepare: a value's blinding", VALUES, lambda: draw_common(shape, bits, precision, stream))
-    elements, dealt = stream.elements("", shape), stream.thirds("", (1, 5, VALUES))
     kappa = precision.truncated_bits
+    elements, whole = stream.elements("", shape), stream.thirds("", (1, relu.WHOLE, VALUES))
+    lifted = stream.octets("", (1, relu.LIFTED, VALUES), packing.octets_above(kappa))
     _add(
         figures,
         "truncate a value",
@@ -80,7 +81,7 @@ def _compare(figures: Figures, program: Program) -> None:
         figures,
         "select a value",
         VALUES,
-        lambda: selection.add_selected(opened, flip, flip, dealt, True, kappa, elements.copy()),
+        lambda: selection.add_selected(opened, flip, flip, opened, whole, lifted, True, kappa, elements.copy()),
     )
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from single import READ, Array, Draw, draws_of, run
 from syfr.protocol.roles import DEALER, Role
 from syfr.ring.fixedpoint import Precision
-from syfr.ring.packing import unpack_elements
+from syfr.ring.packing import from_octets, octets_above, unpack_elements
 from syfr.ring.planes import unpack_bits
 from syfr.steps import Product, Ranks, Signs, Step
 from views import Integers, View, digits_of, every
@@ -123,7 +123,8 @@ class Count:
             found["dealt"] = np.stack(parts[: draws["dealt"].shape[1]], 1)
         if "dealt2" in draws:
             total = (draws["R0"] + draws["R1"]) % (1 << kappa)
-            found["dealt2"] = np.stack([total >> (kappa - 1), total], 1)
+            wrap = (draws["R0"] + draws["R1"]) >> kappa
+            found["dealt2"] = np.stack([total >> (kappa - 1), wrap], 1)
         return found
 
     def view(self, at: dict[str, Integers], secret: Secret) -> Array:
@@ -171,6 +172,10 @@ class Count:
                     continue
                 if name == "thresholds":
                     self._bits(view, array, self.table[name].shape)
+                elif name == "dealt2":
+                    octets = octets_above(self.precision.truncated_bits)
+                    numbers = from_octets(array.reshape(len(array), octets, *self.table[name].shape))
+                    self._elements(view, numbers, self.table[name].base)
                 else:
                     self._packed(view, array, self.table[name].base)
 

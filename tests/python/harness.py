@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import plain
-from layouts import from_planes, thirds_of
+from layouts import from_planes, octets_of, thirds_of
 from numpy.typing import NDArray
 from syfr.importing.operations import Weights
 from syfr.party.memory import MemoryCluster, MemoryNetwork, Sent
@@ -60,6 +60,10 @@ class Given:
     def thirds(self, label: str, shape: tuple[int, ...]) -> NDArray[np.uint16]:
         """Ring elements modulo 2^48, in thirds."""
         return thirds_of(self._take(label, shape).astype(np.uint64))
+
+    def octets(self, label: str, shape: tuple[int, ...], count: int) -> NDArray[np.uint8]:
+        """Numbers of so many bytes."""
+        return octets_of(self._take(label, shape).astype(np.uint64), count)
 
     def integers(self, label: str, shape: tuple[int, ...], bits: int) -> NDArray[np.uint32]:
         """Integers of ``bits`` bits."""
@@ -129,11 +133,13 @@ def transcript() -> Transcript:
 def run_relu(precision: Precision, z0: Words, z1: Words, draws: Draws, padded: bool = False) -> Outcome:
     """Truncation and ReLU of z0 + z1 = z + 2^f - 1, (rows, n).
 
-    ``draws``: R0, R1, thresholds, dealt, tau, flip, multipliers, masks, rotation, the next masks mask0, mask1, and
-    pads0, pads1 for the form of three delays.
+    ``draws``: R0, R1, thresholds, dealt (for tau, tau·R, p, w, tau·p), tau, flip, multipliers, masks, rotation, the
+    next masks mask0, mask1, and pads0, pads1 for the form of three delays.
     """
     shape = z0.shape[0], z0.shape[1]
-    with0 = {"R": draws["R0"], "thresholds": draws["thresholds"], "dealt": draws["dealt"], "pads": draws["pads0"]}
+    whole, lifted = np.split(draws["dealt"], [relu.WHOLE], axis=1)
+    with0 = {"R": draws["R0"], "thresholds": draws["thresholds"], "pads": draws["pads0"]}
+    with0 |= {"whole": whole, "lifted": lifted}
     with1 = {"R": draws["R1"], "pads": draws["pads1"]}
     common = {name: draws[name] for name in COMPARE_DRAWS}
     own = Given({"tau": draws["tau"]})
@@ -158,7 +164,7 @@ def run_truncation(precision: Precision, z0: Words, z1: Words, draws: Draws) -> 
     shape = z0.shape[0], z0.shape[1]
     with0, with1 = {"R": draws["R0"], "dealt": draws["dealt"]}, {"R": draws["R1"]}
     message = truncation.deal(shape, precision, Given(with0), Given(with1))
-    if [Like.of(array) for array in message] != truncation.dealt_like(shape):
+    if [Like.of(array) for array in message] != truncation.dealt_like(shape, precision):
         raise AssertionError("The dealer's message is not what was declared.")
     masks = [draws[name].astype(np.uint64) for name in ("mask0", "mask1")]
     ready0 = truncation.prepare(shape, precision, Given(with0), masks[0], None)
@@ -251,7 +257,7 @@ def random_draws(
         "R0": rng.integers(0, 1 << kappa, shape),
         "R1": rng.integers(0, 1 << kappa, shape),
         "thresholds": rng.integers(0, 2, (rows, thresholds_of(widths), size)),
-        "dealt": words(rows, relu.DEALT, size),
+        "dealt": words(rows, relu.WHOLE + relu.LIFTED, size),
         "tau": rng.integers(0, 2, shape),
         "flip": rng.integers(0, 2, shape),
         "multipliers": rng.integers(1, 1 << degree, (rows, degree, size)),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from syfr.ring.fixedpoint import Words
-from syfr.ring.packing import Thirds
+from syfr.ring.packing import Octets, Thirds
 from syfr.ring.planes import Bytes, unpack_bits
 
 
@@ -27,6 +27,11 @@ def from_planes(planes: Bytes, size: int) -> NDArray[np.uint64]:
 def thirds_of(elements: Words) -> Thirds:
     """Elements (rows, ..., n) modulo 2^48 in thirds, (rows, 3, ..., n)."""
     return np.stack([(elements >> np.uint64(16 * part)).astype(np.uint16) for part in range(3)], axis=1)
+
+
+def octets_of(numbers: Words, count: int) -> Octets:
+    """The low bytes of numbers (rows, ..., n), (rows, count, ..., n)."""
+    return np.stack([(numbers >> np.uint64(8 * part)).astype(np.uint8) for part in range(count)], axis=1)
 
 
 def from_thirds(thirds: Thirds) -> Words:

@@ -24,10 +24,11 @@ import pytest
 from harness import Outcome, blinded_elements, run_relu, run_truncation, true_thresholds
 from layouts import from_thirds
 from numpy.typing import NDArray
+from syfr.protocol import relu
 from syfr.protocol.roles import DEALER, Role
 from syfr.ring.compare import digit_widths, thresholds_of
 from syfr.ring.fixedpoint import Precision
-from syfr.ring.packing import thirds_in, unpack_elements
+from syfr.ring.packing import from_octets, octets_above, thirds_in, unpack_elements
 from syfr.ring.planes import unpack_bits
 from views import Integers, View, digits_of, every
 
@@ -131,7 +132,8 @@ class Count:
     def _true_dealt(self, at: dict[str, Integers]) -> Integers:
         mask, tau = self._mask(at), at["tau"]
         top = mask >> (self.precision.truncated_bits - 1)
-        found: Integers = np.stack([top, mask, tau, tau * mask, tau * top][: self.dealt])[None]
+        wrap = (at["R0"] + at["R1"]) >> self.precision.truncated_bits
+        found: Integers = np.stack([top, wrap] if self.dealt == 2 else [tau, tau * mask, top, wrap, tau * top])[None]
         return found
 
 
@@ -198,8 +200,11 @@ def relu_view(count: Count, at: dict[str, Integers], z: int) -> Array:
             seen.view.see(blinded_elements(message, degree, at["share"].size), 1 << degree**2)
         return seen.view.distribution()
     if count.party == Role.SERVER1:
-        dealt = from_thirds(thirds_in(outcome.dealt[1], (1, count.dealt, at["share"].size)))
-        seen.dealt(dealt[0], outcome.dealt[0])
+        thresholds, whole, lifted = outcome.dealt
+        size, octets = at["share"].size, octets_above(count.precision.truncated_bits)
+        numbers = from_thirds(thirds_in(whole, (1, relu.WHOLE, size)))
+        small = from_octets(lifted.reshape(1, octets, relu.LIFTED, size))
+        seen.dealt(np.concatenate([numbers, small], axis=1)[0], thresholds)
     seen.from_partner(outcome)
     seen.answer(outcome)
     return seen.view.distribution()
@@ -218,7 +223,8 @@ def truncation_view(count: Count, at: dict[str, Integers], z: int) -> Array:
     seen = Seen(count, at)
     seen.known()
     if count.party == Role.SERVER1:
-        seen.dealt(unpack_elements(outcome.dealt[0].reshape(-1), (count.dealt, at["share"].size)))
+        octets = octets_above(count.precision.truncated_bits)
+        seen.dealt(from_octets(outcome.dealt[0].reshape(1, octets, count.dealt, at["share"].size))[0])
     seen.from_partner(outcome)
     return seen.view.distribution()
 

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 from hypothesis.extra import numpy as arrays
-from layouts import from_thirds, thirds_of
+from layouts import from_thirds, octets_of, thirds_of
 from numpy.typing import NDArray
-from syfr.ring.packing import add_packed, pack_elements, thirds_in, unpack_elements
+from syfr.ring.packing import (
+    add_packed,
+    from_octets,
+    octets_above,
+    pack_elements,
+    thirds_in,
+    to_octets,
+    unpack_elements,
+)
 
 EDGES = np.array([0, 1, 2**16 - 1, 2**16, 2**32 - 1, 2**32, 2**48 - 1, 2**48, 2**63, 2**64 - 1], np.uint64)
 shapes = arrays.array_shapes(max_dims=3, max_side=6)
@@ -40,6 +49,19 @@ def test_elements_come_back_from_their_thirds(elements: NDArray[np.uint64]) -> N
     thirds = thirds_of(elements)
     assert thirds.shape == (elements.shape[0], 3, *elements.shape[1:])
     assert np.array_equal(from_thirds(thirds), elements % np.uint64(2**48))
+
+
+@given(arrays.arrays(np.uint64, shapes, elements=some.integers(0, 2**64 - 1)), some.integers(1, 8))
+def test_numbers_come_back_from_their_octets(numbers: NDArray[np.uint64], count: int) -> None:
+    octets = to_octets(numbers, count)
+    assert np.array_equal(octets, octets_of(numbers, count))
+    kept = np.uint64(2 ** (8 * count) - 1)
+    assert np.array_equal(from_octets(octets), numbers & kept)
+
+
+@pytest.mark.parametrize(("bits", "count"), [(2, 6), (23, 4), (24, 3), (28, 3), (32, 2)])
+def test_octets_hold_what_is_left_of_an_element(bits: int, count: int) -> None:
+    assert octets_above(bits) == count
 
 
 def test_bytes_may_stand_anywhere_in_a_frame() -> None:

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from layouts import draw, from_thirds, thirds_of
+from layouts import draw, from_thirds, octets_of, thirds_of
 from numpy.typing import NDArray
+from syfr.ring.packing import from_octets, octets_above
 from syfr.ring.selection import add_selected, deal_selection, masked_quotient, opened_sum
 
 Array = NDArray[Any]
@@ -34,35 +35,43 @@ def test_what_is_opened_is_the_sum_with_and_without_its_top_bit(bits: int) -> No
     assert np.array_equal(below_top, total % np.uint64(1 << (bits - 1)))
 
 
-@pytest.mark.parametrize("bits", [2, 3, 28])
+@pytest.mark.parametrize("bits", [2, 3, 23, 24, 28])
 def test_the_selected_share_is_the_formula(bits: int) -> None:
     shape = (2, 400)
     opened = draw(12, 0, 1 << bits, shape, "uint32")
     answer, flip = draw(13, 0, 2, shape, "uint8"), draw(14, 0, 2, shape, "uint8")
-    dealt = np.random.default_rng(15).integers(0, 2**48, (2, 5, 400), np.uint64)
+    mask = draw(22, 0, 1 << bits, shape, "uint32")
+    whole = np.random.default_rng(15).integers(0, 2**48, (2, 2, 400), np.uint64)
+    lifted = np.random.default_rng(23).integers(0, 2 ** (48 - bits), (2, 3, 400), np.uint64)
+    octets = octets_of(lifted, octets_above(bits))
     onto = np.random.default_rng(16).integers(0, 2**64, shape, np.uint64)
     for first in (True, False):
         out = onto.copy()
-        assert add_selected(opened, answer, flip, thirds_of(dealt), first, bits, out) is out
+        assert add_selected(opened, answer, flip, mask, thirds_of(whole), octets, first, bits, out) is out
         for row, i in np.ndindex(*shape):
             c = int(opened[row, i])
-            p, r, tau, tau_r, tau_p = (int(dealt[row, k, i]) for k in range(5))
+            tau, tau_r = (int(whole[row, k, i]) for k in range(2))
+            p, wrap, tau_p = (int(lifted[row, k, i]) for k in range(3))
+            r = int(mask[row, i]) - (wrap << bits)
             top = c >> (bits - 1)
             lift = (1 << bits) * (1 - top)
             a = 1 ^ top ^ int(flip[row, i]) ^ int(answer[row, i])
             # The public C is added by one of the two; C·tau is a product with a share and is added by both.
             value = (c if first else 0) + lift * p - r
             y = a * value + (1 - 2 * a) * (c * tau + lift * tau_p - tau_r)
-            assert int(out[row, i]) == (int(onto[row, i]) + y) % 2**64
+            assert (int(out[row, i]) - int(onto[row, i]) - y) % 2**48 == 0
 
 
-@pytest.mark.parametrize("bits", [2, 3, 28])
+@pytest.mark.parametrize("bits", [2, 3, 23, 24, 28])
 def test_the_shares_of_what_is_selected_from_sum_to_it(bits: int) -> None:
     shape = (3, 70)
     masks, tau = draw(19, 0, 1 << bits, shape, "uint32"), draw(20, 0, 2, shape, "uint8")
-    first = draw(21, 0, 2**16, (3, 3, 5, 70), "uint16")
-    second = deal_selection(masks, tau, bits, first.copy())
-    total = (from_thirds(first) + from_thirds(second)) % np.uint64(2**48)
-    r, t = masks.astype(np.uint64), tau.astype(np.uint64)
+    wraps, count = draw(24, 0, 2, shape, "uint8"), octets_above(bits)
+    whole, lifted = draw(21, 0, 2**16, (3, 3, 2, 70), "uint16"), draw(25, 0, 256, (3, count, 3, 70), "uint8")
+    others = deal_selection(masks, wraps, tau, bits, whole.copy(), lifted.copy())
+    r, t, w = (array.astype(np.uint64) for array in (masks, tau, wraps))
     p = r >> np.uint64(bits - 1)
-    assert np.array_equal(total, np.stack([p, r, t, t * r, t * p], axis=1))
+    total = (from_thirds(whole) + from_thirds(others[0])) % np.uint64(2**48)
+    assert np.array_equal(total, np.stack([t, t * r], axis=1))
+    total = (from_octets(lifted) + from_octets(others[1])) % np.uint64(1 << 8 * count)
+    assert np.array_equal(total, np.stack([p, w, t * p], axis=1))

@@ -88,7 +88,7 @@ class Relu:
         """See relu.py."""
         dealer, partner = (streams.common(peer, self.number, "after") for peer in (DEALER, role.partner))
         shape = rows, self.values
-        message = None if messages is None else [next(messages), next(messages)]
+        message = None if messages is None else [next(messages) for _ in range(3)]
         return relu.prepare(shape, self.precision, dealer, partner, own_copy(mask, shape), message, self.padded)
 
     async def online(self, channel: Channel, transcript: Transcript, ready: Any, z: Words) -> Any:
@@ -112,7 +112,7 @@ class Truncate:
 
     def cost(self) -> Cost:
         """Two delays."""
-        return truncation.cost(self.values)
+        return truncation.cost(self.values, self.precision)
 
     def hash_bytes(self) -> int:
         """Of two swaps."""
@@ -123,8 +123,8 @@ class Truncate:
         return self.values * (4 + 8 * (truncation.DEALT + 1))
 
     def dealt_like(self, rows: int) -> list[Like]:
-        """p and R."""
-        return truncation.dealt_like((rows, self.values))
+        """p and w."""
+        return truncation.dealt_like((rows, self.values), self.precision)
 
     def deal(self, rows: int, streams: Streams) -> tuple[Any, list[Array]]:
         """See truncation.py."""

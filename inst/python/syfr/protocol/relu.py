@@ -5,6 +5,7 @@ server0 and server1 hold additive shares of z + 2^f - 1 (scale 2f) and want ReLU
 1. *Truncate, then swap.* Each reduces its share modulo 2^k, shifts it right by f and adds R_i; both learn
    C = Z + R modulo 2^kappa, the dealer knows R. With p the top bit of R, and C', R' what is below the top bits:
    sign(Z) = C_top xor p xor [C' < R'], and for Z >= 0: Z = C + G·p - R with G = 2^kappa·(1 - C_top).
+   R is shared already but for w = [R_0 + R_1 >= 2^kappa]: R = R_0 + R_1 - 2^kappa·w.
 2. *Private compare* (compare.py): the dealer learns beta' = [C' < R'] xor beta, a uniform bit.
 3. *Answer.* The dealer sends both T = p xor beta' xor tau, with tau a fresh bit of its own, which hides the sign.
 4. *Swap y + lambda'*, the masked value that the next layer reads. (In three delays: answer.py.)
@@ -26,15 +27,16 @@ from syfr.protocol.cost import Cost
 from syfr.protocol.roles import Role
 from syfr.protocol.transcript import DIGEST_BYTES, Transcript
 from syfr.ring.fixedpoint import WIRE_BYTES, Precision, Words
-from syfr.ring.packing import Thirds, thirds_in
+from syfr.ring.packing import Octets, Thirds, octets_above, thirds_in
 from syfr.ring.planes import pack_bits, unpack_bits
 from syfr.ring.selection import add_selected, deal_selection, masked_quotient, opened_sum
 from syfr.ring.streams import Bytes, Source
 
 Packed = NDArray[np.uint32]
 
-DEALT = 5
-"""Shares dealt for each value beside the comparisons: p, R, tau, tau·R, tau·p."""
+WHOLE, LIFTED = 2, 3
+"""Shares dealt for each value beside the comparisons: tau and tau·R modulo 2^48; p, w and tau·p, which are only ever
+multiplied by 2^kappa, in as many bytes as are then left of 2^48."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -43,13 +45,15 @@ class Prepared(compare.Prepared):
 
     Attributes:
         mask: R_i, (rows, n).
-        dealt: shares of p, R, tau, tau·R, tau·p modulo 2^48, (rows, 3, 5, n); see ring/packing.py.
+        whole: shares of tau and tau·R, (rows, 3, 2, n); see ring/packing.py.
+        lifted: shares of p, w and tau·p, (rows, bytes, 3, n).
         next_mask: lambda'_i of the result, (rows, n).
         pads: see answer.py; None in the form of four delays.
     """
 
     mask: Packed
-    dealt: Thirds
+    whole: Thirds
+    lifted: Octets
     next_mask: Words
     pads: Words | None = None
 
@@ -64,14 +68,19 @@ class Dealt:
 
 def cost(values: int, precision: Precision, padded: bool = False) -> Cost:
     """For one row of ``values`` values; the hashes of the two swaps are counted once a query in :func:`hash_bytes`."""
-    opening = Cost(1, 2 * values * 4, values * WIRE_BYTES * DEALT)
+    opening = Cost(1, 2 * values * 4, values * dealt_bytes(precision))
     compared = compare.cost(values, precision.compared_bits, precision)
     return opening + compared + answer.cost(values, padded)
 
 
+def dealt_bytes(precision: Precision) -> int:
+    """Bytes dealt for one value beside the comparisons."""
+    return WIRE_BYTES * WHOLE + octets_above(precision.truncated_bits) * LIFTED
+
+
 def row_bytes(values: int, precision: Precision) -> int:
     """Memory of one prepared row, in bytes: the compare's, R, what is dealt, the mask."""
-    return compare.row_bytes(values, precision.compared_bits, precision) + values * (4 + WIRE_BYTES * DEALT + 8)
+    return compare.row_bytes(values, precision.compared_bits, precision) + values * (4 + dealt_bytes(precision) + 8)
 
 
 def hash_bytes() -> int:
@@ -88,21 +97,26 @@ def deal(
     """
     kappa = precision.truncated_bits
     total = _draw_mask(with0, shape, kappa) + _draw_mask(with1, shape, kappa)
+    wraps = (total >> np.uint32(kappa)).astype(np.uint8)
     total &= np.uint32((1 << kappa) - 1)
     top = (total >> np.uint32(kappa - 1)).astype(np.uint8)
     tau = own.below("tau", shape, 2)
     below_top = total & np.uint32((1 << (kappa - 1)) - 1)
     thresholds = compare.deal(below_top, precision.compared_bits, precision, with0)
-    dealt = deal_selection(total, tau, kappa, _draw_dealt(with0, shape))
+    whole, lifted = deal_selection(total, wraps, tau, kappa, *_draw_dealt(with0, shape, kappa))
     pads = answer.draw_both_pads(with0, with1, shape, padded)
-    return Dealt(pack_bits(top ^ tau), pads), [thresholds, dealt.view(np.uint8).reshape(shape[0], -1)]
+    rows = shape[0]
+    message = [thresholds, whole.view(np.uint8).reshape(rows, -1), lifted.reshape(rows, -1)]
+    return Dealt(pack_bits(top ^ tau), pads), message
 
 
 def dealt_like(shape: tuple[int, int], precision: Precision) -> list[Like]:
     """The arrays that :func:`deal` sends."""
+    rows, values = shape
     return [
         compare.dealt_like(shape, precision.compared_bits, precision),
-        Like("uint8", (shape[0], WIRE_BYTES * DEALT * shape[1])),
+        Like("uint8", (rows, WIRE_BYTES * WHOLE * values)),
+        Like("uint8", (rows, octets_above(precision.truncated_bits) * LIFTED * values)),
     ]
 
 
@@ -120,18 +134,24 @@ def prepare(
     mask = _draw_mask(with_dealer, shape, kappa)
     thresholds = None if message is None else message[0]
     comparing = compare.prepare(shape, precision.compared_bits, precision, with_dealer, with_partner, thresholds)
-    size = shape[0], DEALT, shape[1]
-    dealt = _draw_dealt(with_dealer, shape) if message is None else thirds_in(message[1], size)
+    if message is None:
+        whole, lifted = _draw_dealt(with_dealer, shape, kappa)
+    else:
+        rows, values = shape
+        whole = thirds_in(message[1], (rows, WHOLE, values))
+        lifted = message[2].reshape(rows, octets_above(kappa), LIFTED, values)
     pads = answer.draw_pads(with_dealer, shape, padded)
-    return Prepared(**comparing, mask=mask, dealt=dealt, next_mask=next_mask, pads=pads)
+    return Prepared(**comparing, mask=mask, whole=whole, lifted=lifted, next_mask=next_mask, pads=pads)
 
 
 def _draw_mask(with_dealer: Source, shape: tuple[int, int], kappa: int) -> Packed:
     return with_dealer.integers("R", shape, kappa)
 
 
-def _draw_dealt(with_dealer: Source, shape: tuple[int, int]) -> Thirds:
-    return with_dealer.thirds("dealt", (shape[0], DEALT, shape[1]))
+def _draw_dealt(with_dealer: Source, shape: tuple[int, int], kappa: int) -> tuple[Thirds, Octets]:
+    rows, values = shape
+    whole = with_dealer.thirds("whole", (rows, WHOLE, values))
+    return whole, with_dealer.octets("lifted", (rows, LIFTED, values), octets_above(kappa))
 
 
 async def online(
@@ -147,7 +167,8 @@ async def online(
     flip = unpack_bits(ready.flip, z.shape[1])
 
     def share_for(bits: Bytes) -> Words:
-        return add_selected(opened, bits, flip, ready.dealt, first, kappa, ready.next_mask.copy())
+        out = ready.next_mask.copy()
+        return add_selected(opened, bits, flip, ready.mask, ready.whole, ready.lifted, first, kappa, out)
 
     return await answer.online(channel, transcript, number, (z.shape[0], z.shape[1]), ready.pads, share_for)
 

@@ -1,4 +1,4 @@
-"""Compiled kernels that lay ring elements out for the wire, in 48 bits."""
+"""Compiled kernels that lay ring elements out for the wire: in 48 bits, or in as many bytes as they need."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from syfr.ring.fixedpoint import WIRE_BYTES, Words
 Bytes = NDArray[np.uint8]
 Thirds = NDArray[np.uint16]
 """Elements modulo 2^48 in three parts of 16 bits, the lowest first, each part of all values side by side."""
+
+Octets = NDArray[np.uint8]
+"""Numbers in some bytes, (rows, bytes, ..., n), the lowest first, each byte of all values side by side."""
 
 
 @compiled("void(uint64[::1], uint16[::1])")
@@ -73,3 +76,38 @@ def add_packed(elements: Words, packed: Bytes) -> Words:
 def thirds_in(packed: Bytes, shape: tuple[int, ...]) -> Thirds:
     """The thirds (rows, 3, ..., n) of elements of ``shape``, (rows, ..., n), whose bytes are ``packed``."""
     return _in_sixteen_bits(packed).reshape(shape[0], 3, *shape[1:])
+
+
+@compiled("void(uint64[:,::1], uint8[:,:,::1])")
+def _to_octets(numbers: Words, out: Octets) -> None:
+    for row in range(out.shape[0]):
+        for part in range(out.shape[1]):
+            for i in range(out.shape[2]):
+                out[row, part, i] = np.uint8(numbers[row, i] >> np.uint64(8 * part))
+
+
+def to_octets(numbers: Words, count: int) -> Octets:
+    """The low ``count`` bytes of each number (rows, ..., n)."""
+    out = np.empty((numbers.shape[0], count, *numbers.shape[1:]), np.uint8)
+    _to_octets(numbers.reshape(numbers.shape[0], -1), out.reshape(*out.shape[:2], -1))
+    return out
+
+
+@compiled("void(uint8[:,:,::1], uint64[:,::1])")
+def _from_octets(octets: Octets, out: Words) -> None:
+    for row in range(octets.shape[0]):
+        for part in range(octets.shape[1]):
+            for i in range(octets.shape[2]):
+                out[row, i] |= np.uint64(octets[row, part, i]) << np.uint64(8 * part)
+
+
+def from_octets(octets: Octets) -> Words:
+    """The numbers (rows, ..., n) in octets, (rows, bytes, ..., n)."""
+    out = np.zeros((octets.shape[0], *octets.shape[2:]), np.uint64)
+    _from_octets(octets.reshape(*octets.shape[:2], -1), out.reshape(out.shape[0], -1))
+    return out
+
+
+def octets_above(bits: int) -> int:
+    """Bytes that hold what is left of an element of the wire above its low ``bits`` bits."""
+    return -(-(8 * WIRE_BYTES - bits) // 8)

@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from syfr.ring.compiled import compiled
 from syfr.ring.fixedpoint import Words
+from syfr.ring.packing import Octets, Thirds
 
 Bytes = NDArray[np.uint8]
 Packed = NDArray[np.uint32]
-Thirds = NDArray[np.uint16]
 
 
 @compiled("void(uint64[::1], uint32[::1], int64, int64, uint32[::1])")
@@ -54,79 +54,146 @@ def _whole(low: np.uint16, middle: np.uint16, high: np.uint16) -> np.uint64:
     return np.uint64(low) | (np.uint64(middle) << np.uint64(16)) | (np.uint64(high) << np.uint64(32))
 
 
-@compiled("void(uint32[:,::1], uint8[:,::1], int64, uint16[:,:,:,::1])")
-def _deal_selection(masks: Packed, tau: Bytes, bits: int, shares: Thirds) -> None:
+@compiled("uint64(uint8[:,:,:,::1], int64, int64, int64)")
+def _number(octets: Octets, row: int, what: int, i: int) -> np.uint64:
+    """A number from its bytes, however many."""
+    found = np.uint64(0)
+    for part in range(octets.shape[1]):
+        found |= np.uint64(octets[row, part, what, i]) << np.uint64(8 * part)
+    return found
+
+
+@compiled("void(uint64[::1], int64, int64, uint8[:,:,:,::1])")
+def _subtract(numbers: Words, row: int, what: int, octets: Octets) -> None:
+    """Put the numbers less what the octets hold in its place. Three bytes, the usual ones, go side by side."""
+    if octets.shape[1] == 3:
+        for i in range(numbers.size):
+            low, middle = np.uint32(octets[row, 0, what, i]), np.uint32(octets[row, 1, what, i])
+            high = np.uint32(octets[row, 2, what, i])
+            value = np.uint32(numbers[i]) - (low | (middle << np.uint32(8)) | (high << np.uint32(16)))
+            octets[row, 0, what, i] = np.uint8(value)
+            octets[row, 1, what, i] = np.uint8(value >> np.uint32(8))
+            octets[row, 2, what, i] = np.uint8(value >> np.uint32(16))
+    else:
+        for i in range(numbers.size):
+            value = numbers[i] - _number(octets, row, what, i)
+            for part in range(octets.shape[1]):
+                octets[row, part, what, i] = np.uint8(value >> np.uint64(8 * part))
+
+
+@compiled("void(uint32[:,::1], uint8[:,::1], uint8[:,::1], int64, uint16[:,:,:,::1], uint8[:,:,:,::1])")
+def _deal_selection(masks: Packed, wraps: Bytes, tau: Bytes, bits: int, whole: Thirds, lifted: Octets) -> None:
     rows, size = masks.shape
+    values = np.empty((3, size), np.uint64)
     for row in range(rows):
-        for what in range(shares.shape[2]):
-            # tau·(p or R) for the last two, in the order of DEALT.
-            product = what > 2
+        for what in range(2):
             for i in range(size):
-                r, t = np.uint64(masks[row, i]), np.uint64(tau[row, i])
-                p = r >> np.uint64(bits - 1)
-                value = r if what == 1 or what == 3 else p
-                value = t if what == 2 else value
-                value = value * t if product else value
-                value -= _whole(shares[row, 0, what, i], shares[row, 1, what, i], shares[row, 2, what, i])
-                shares[row, 0, what, i] = np.uint16(value)
-                shares[row, 1, what, i] = np.uint16(value >> np.uint64(16))
-                shares[row, 2, what, i] = np.uint16(value >> np.uint64(32))
+                t = np.uint64(tau[row, i])
+                value = t * np.uint64(masks[row, i]) if what == 1 else t
+                value -= _whole(whole[row, 0, what, i], whole[row, 1, what, i], whole[row, 2, what, i])
+                whole[row, 0, what, i] = np.uint16(value)
+                whole[row, 1, what, i] = np.uint16(value >> np.uint64(16))
+                whole[row, 2, what, i] = np.uint16(value >> np.uint64(32))
+        for i in range(size):
+            top = np.uint64(masks[row, i]) >> np.uint64(bits - 1)
+            values[0, i] = top
+            values[1, i] = np.uint64(wraps[row, i])
+            values[2, i] = top * np.uint64(tau[row, i])
+        for what in range(3):
+            _subtract(values[what], row, what, lifted)
 
 
-def deal_selection(masks: Packed, tau: Bytes, bits: int, shares: Thirds) -> Thirds:
+def deal_selection(
+    masks: Packed, wraps: Bytes, tau: Bytes, bits: int, whole: Thirds, lifted: Octets
+) -> tuple[Thirds, Octets]:
     """The other shares of what :func:`add_selected` needs, in place of the first ones.
 
     Args:
         masks: R, (rows, n), of ``bits`` bits; p is the top one.
+        wraps: w, (rows, n): whether R_0 + R_1 is R + 2^bits.
         tau: (rows, n), 0 or 1.
-        shares: the first shares of p, R, tau, tau·R, tau·p modulo 2^48, (rows, 3, 5, n); changed in place.
+        whole: the first shares of tau and tau·R modulo 2^48, (rows, 3, 2, n); changed in place.
+        lifted: the first shares of p, w, tau·p, (rows, bytes, 3, n): see packing.py; changed in place.
     """
-    _deal_selection(masks, tau, bits, shares)
-    return shares
+    _deal_selection(masks, wraps, tau, bits, whole, lifted)
+    return whole, lifted
 
 
-@compiled("void(uint32[:,::1], uint8[:,::1], uint8[:,::1], uint16[:,:,:,::1], boolean, int64, uint64[:,::1])")
+@compiled("void(uint8[:,:,:,::1], int64, uint64[:,::1])")
+def _three_numbers(octets: Octets, row: int, out: Words) -> None:
+    for what in range(3):
+        if octets.shape[1] == 3:
+            for i in range(out.shape[1]):
+                low, middle = np.uint64(octets[row, 0, what, i]), np.uint64(octets[row, 1, what, i])
+                high = np.uint64(octets[row, 2, what, i])
+                out[what, i] = low | (middle << np.uint64(8)) | (high << np.uint64(16))
+        else:
+            for i in range(out.shape[1]):
+                out[what, i] = _number(octets, row, what, i)
+
+
+@compiled(
+    "void(uint32[:,::1], uint8[:,::1], uint8[:,::1], uint32[:,::1], uint16[:,:,:,::1], uint8[:,:,:,::1],"
+    " boolean, int64, uint64[:,::1])"
+)
 def _selected(
-    opened: Packed, answer: Bytes, flip: Bytes, dealt: Thirds, first: bool, bits: int, out: Words
+    opened: Packed,
+    answer: Bytes,
+    flip: Bytes,
+    mask: Packed,
+    whole: Thirds,
+    lifted: Octets,
+    first: bool,
+    bits: int,
+    out: Words,
 ) -> None:
     rows, size = opened.shape
-    top = np.uint32(bits - 1)
-    modulus = np.uint64(1) << np.uint64(bits)
     own = np.uint64(1) if first else np.uint64(0)
-    one = np.uint64(1)
+    numbers = np.empty((3, size), np.uint64)
     for row in range(rows):
+        _three_numbers(lifted, row, numbers)
         for i in range(size):
-            c = np.uint64(opened[row, i])
-            upper = np.uint64(opened[row, i] >> top)
-            lift = modulus * (one - upper)
+            c, one = np.uint64(opened[row, i]), np.uint64(1)
+            upper = c >> np.uint64(bits - 1)
             a = (one ^ upper) ^ np.uint64(flip[row, i]) ^ np.uint64(answer[row, i])
-            p = _whole(dealt[row, 0, 0, i], dealt[row, 1, 0, i], dealt[row, 2, 0, i])
-            r = _whole(dealt[row, 0, 1, i], dealt[row, 1, 1, i], dealt[row, 2, 1, i])
-            tau = _whole(dealt[row, 0, 2, i], dealt[row, 1, 2, i], dealt[row, 2, 2, i])
-            tau_r = _whole(dealt[row, 0, 3, i], dealt[row, 1, 3, i], dealt[row, 2, 3, i])
-            tau_p = _whole(dealt[row, 0, 4, i], dealt[row, 1, 4, i], dealt[row, 2, 4, i])
-            value = own * c + lift * p - r
-            chosen = c * tau + lift * tau_p - tau_r
+            tau = _whole(whole[row, 0, 0, i], whole[row, 1, 0, i], whole[row, 2, 0, i])
+            tau_r = _whole(whole[row, 0, 1, i], whole[row, 1, 1, i], whole[row, 2, 1, i])
+            p, w, tau_p = numbers[0, i], numbers[1, i], numbers[2, i]
+            value = own * c - np.uint64(mask[row, i]) + (((one - upper) * p + w) << np.uint64(bits))
+            chosen = c * tau - tau_r + (((one - upper) * tau_p) << np.uint64(bits))
             out[row, i] += a * value + (one - (a << one)) * chosen
 
 
 def add_selected(
-    opened: Packed, answer: Bytes, flip: Bytes, dealt: Thirds, first: bool, bits: int, out: Words
+    opened: Packed,
+    answer: Bytes,
+    flip: Bytes,
+    mask: Packed,
+    whole: Thirds,
+    lifted: Octets,
+    first: bool,
+    bits: int,
+    out: Words,
 ) -> Words:
-    """Add one server's share of ReLU(Z) onto ``out``.
+    """Add one server's share of ReLU(Z), modulo 2^48, onto ``out``.
 
     With C opened, G = 2^bits·(1 - C_top), T the dealer's answer and a = 1 ⊕ C_top ⊕ flip ⊕ T:
 
         y = a·(C + G·p - R) + (1 - 2a)·(C·tau + G·tau·p - tau·R)
 
+    Each server knows its R_i, and R = R_0 + R_1 - 2^bits·w. What is multiplied by 2^bits is shared in the few bits
+    that are then left of 2^48.
+
     Args:
         opened: C, (rows, n).
         answer: T, (rows, n).
         flip: beta, (rows, n).
-        dealt: shares of p, R, tau, tau·R, tau·p modulo 2^48, (rows, 3, 5, n): see packing.py.
+        mask: R_i, (rows, n).
+        whole: shares of tau and tau·R modulo 2^48, (rows, 3, 2, n): see packing.py.
+        lifted: shares of p, w, tau·p, (rows, bytes, 3, n): see packing.py.
         first: whether this is server0, which adds the public C.
         bits: kappa.
         out: (rows, n), changed in place.
     """
-    _selected(opened, answer, flip, dealt, first, bits, out)
+    _selected(opened, answer, flip, mask, whole, lifted, first, bits, out)
     return out

@@ -38,6 +38,9 @@ class Source(Protocol):
     def thirds(self, label: str, shape: tuple[int, ...]) -> NDArray[np.uint16]:
         """Elements (rows, ..., n) modulo 2^48, (rows, 3, ..., n); see packing.py."""
 
+    def octets(self, label: str, shape: tuple[int, ...], count: int) -> Bytes:
+        """Numbers (rows, ..., n) of ``count`` bytes, (rows, count, ..., n); see packing.py."""
+
     def integers(self, label: str, shape: tuple[int, ...], bits: int) -> NDArray[np.uint32]:
         """Integers of ``bits`` bits, at most 32."""
 
@@ -92,6 +95,10 @@ class KeyStream:
     def thirds(self, label: str, shape: tuple[int, ...]) -> NDArray[np.uint16]:
         """Elements (rows, ..., n) modulo 2^48, (rows, 3, ..., n); see packing.py."""
         return self.take(6 * math.prod(shape)).view(np.uint16).reshape(shape[0], 3, *shape[1:])
+
+    def octets(self, label: str, shape: tuple[int, ...], count: int) -> Bytes:
+        """Numbers (rows, ..., n) of ``count`` bytes, (rows, count, ..., n); see packing.py."""
+        return self.take(count * math.prod(shape)).reshape(shape[0], count, *shape[1:])
 
     def integers(self, label: str, shape: tuple[int, ...], bits: int) -> NDArray[np.uint32]:
         """Integers of ``bits`` bits, at most 32."""
