@@ -201,6 +201,16 @@ MALFORMED: dict[str, tuple[object, int]] = {
 }
 
 
+@pytest.mark.parametrize("size", [0, 100, 1 << 17])
+def test_the_pieces_of_a_frame_are_its_bytes_and_large_arrays_are_not_copied(size: int) -> None:
+    array = np.arange(3 * size, dtype=np.uint8).reshape(3, size)
+    frame = Frame("step", 3, [np.arange(5, dtype=np.uint64), array, np.zeros((2, 0), np.uint32)])
+    pieces = frame.pieces()
+    assert b"".join(pieces) == frame.encode()
+    shared = any(np.shares_memory(np.frombuffer(piece, np.uint8), array) for piece in pieces)
+    assert shared is (size == 1 << 17)
+
+
 @pytest.mark.parametrize("name", MALFORMED)
 def test_a_malformed_frame_is_refused(name: str) -> None:
     content, size = MALFORMED[name]

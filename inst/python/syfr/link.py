@@ -79,13 +79,25 @@ class Frame:
 
     def encode(self) -> bytes:
         """As bytes of the wire."""
+        header, arrays = self._encoded()
+        return b"".join([header, *arrays])
+
+    def pieces(self) -> list[bytes | memoryview]:
+        """The same in pieces. Large arrays are not copied: nobody may change them before they are sent."""
+        header, arrays = self._encoded()
+        if sum([array.nbytes for array in arrays]) < TOGETHER_BYTES:
+            return [b"".join([header, *arrays])]
+        return [header, *[array.reshape(-1).view(np.uint8).data for array in arrays]]
+
+    def _encoded(self) -> tuple[bytes, list[Any]]:
+        """What comes before the arrays, and those that are not empty."""
         specs = [[NAMES[array.dtype], array.shape] for array in self.arrays]
         header: bytes = msgpack.packb([self.kind, self.meta, specs], use_bin_type=True)
-        body: list[Any] = [np.ascontiguousarray(array) for array in self.arrays if array.size]
-        total = sum([array.nbytes for array in body])
+        arrays: list[Any] = [np.ascontiguousarray(array) for array in self.arrays if array.size]
+        total = sum([array.nbytes for array in arrays])
         if total >= 1 << 32:
             raise ProtocolError(f"A frame of {total} bytes is too large to be sent. Take fewer rows at a time.")
-        return b"".join([PREFIX.pack(len(header), total), header, *body])
+        return PREFIX.pack(len(header), total) + header, arrays
 
 
 def decode(header: memoryview, body: memoryview | bytearray) -> Frame:
@@ -215,7 +227,9 @@ class Connection:
 
     def send(self, frame: Frame) -> None:
         """Send a frame, or keep what does not fit the socket now. Raises ClosedError when it cannot be sent."""
-        self.send_encoded(frame.encode())
+        self.keep(*frame.pieces())
+        if self.open:
+            self.flush()
 
     def send_encoded(self, data: bytes) -> None:
         """The same for a frame that was encoded, as for one that goes to several."""
@@ -223,13 +237,14 @@ class Connection:
         if self.open:
             self.flush()
 
-    def keep(self, data: bytes) -> None:
+    def keep(self, *pieces: bytes | memoryview) -> None:
         """Have an encoded frame go with the next :meth:`flush`."""
         if self.closed:
             raise ClosedError("The connection is closed.")
-        self.sent += len(data)
-        self._unsent.append(memoryview(data))
-        self._unsent_bytes += len(data)
+        for data in pieces:
+            self.sent += len(data)
+            self._unsent.append(memoryview(data))
+            self._unsent_bytes += len(data)
         if self._unsent_bytes > self.limits.unsent and self.open:
             self.close()
             raise ClosedError("The other end does not read what it is sent; the connection was closed.")

@@ -6,7 +6,7 @@ AHEAD_BYTES = 32 << 20
 """Memory that preprocessing ahead may take for one session, at server0 or server1;"""
 
 AHEAD_REQUEST = 68 << 20
-"""for one whose request needs more, up to so much, that of 128 images of the bundled model;"""
+"""for one whose request needs more, up to so much, more than 256 images of the bundled model do, a whole query;"""
 
 AHEAD_TOTAL = 80 << 20
 """and for all of them."""

@@ -74,7 +74,7 @@ class Endpoint:
         if self._over:
             return
         try:
-            self.connection.keep(frame.encode())
+            self.connection.keep(*frame.pieces())
         except SyfrError as error:
             self._end_soon(error)
             return
