@@ -39,3 +39,8 @@ def from_thirds(thirds: Thirds) -> Words:
     low, middle, high = (thirds[:, part].astype(np.uint64) for part in range(3))
     whole: Words = low | (middle << np.uint64(16)) | (high << np.uint64(32))
     return whole
+
+def signed(elements: Words, bits: int) -> Words:
+    """The low ``bits`` bits of each element, read as a two's complement number, in 64 bits."""
+    shift = np.uint64(64 - bits)
+    return ((elements << shift).view(np.int64) >> np.int64(64 - bits)).view(np.uint64)

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 from harness import blinded_elements, random_draws, run_lift, true_thresholds
+from layouts import signed
 from numpy.typing import NDArray
 from syfr.protocol.roles import DEALER, Role
-from syfr.ring.fixedpoint import MAX_COMPARED_BITS, Precision, signed
+from syfr.ring.fixedpoint import MAX_COMPARED_BITS, Precision
 from syfr.ring.packing import unpack_elements
 from syfr.ring.planes import unpack_bits
 from views import View, digits_of, every

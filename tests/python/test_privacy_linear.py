@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 from harness import Given, dense
+from layouts import signed
 from numpy.typing import NDArray
 from syfr.program import Program
 from syfr.protocol import linear, sharing
 from syfr.protocol.roles import DEALER, Role
 from syfr.protocol.sharing import LayerShare
-from syfr.ring.fixedpoint import Precision, Words, signed
+from syfr.ring.fixedpoint import Precision, Words
 from syfr.ring.packing import unpack_elements
 from syfr.ring.streams import Source
 from views import View, every

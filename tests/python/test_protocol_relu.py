@@ -7,8 +7,9 @@ from collections import Counter
 import numpy as np
 import pytest
 from harness import Outcome, random_draws, run_relu, run_truncation, truncation_draws
+from layouts import signed
 from numpy.typing import NDArray
-from syfr.ring.fixedpoint import Precision, Words, signed
+from syfr.ring.fixedpoint import Precision, Words
 from views import every
 
 Integers = NDArray[np.int64]

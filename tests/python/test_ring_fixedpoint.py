@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
+from layouts import signed
 from syfr.errors import ProtocolError
 from syfr.ring.compare import MAX_WIDTH, digit_widths
-from syfr.ring.fixedpoint import MAX_COMPARED_BITS, Precision, rounded, signed
+from syfr.ring.fixedpoint import MAX_COMPARED_BITS, Precision, rounded
 
 
 @given(some.floats(-8_000, 8_000), some.integers(1, 20), some.integers(1, 2))

@@ -9,7 +9,7 @@ import pytest
 from layouts import draw, from_thirds, octets_of, thirds_of
 from numpy.typing import NDArray
 from syfr.ring.packing import from_octets, octets_above
-from syfr.ring.selection import add_selected, deal_selection, masked_quotient, opened_sum
+from syfr.ring.selection import add_selected, deal_selection, masked_quotient, opened_sum, summed_parts
 
 Array = NDArray[Any]
 
@@ -75,3 +75,11 @@ def test_the_shares_of_what_is_selected_from_sum_to_it(bits: int) -> None:
     assert np.array_equal(total, np.stack([t, t * r], axis=1))
     total = (from_octets(lifted) + from_octets(others[1])) % np.uint64(1 << 8 * count)
     assert np.array_equal(total, np.stack([p, w, t * p], axis=1))
+
+
+@pytest.mark.parametrize("bits", [2, 28, 32])
+def test_the_parts_of_an_answer_are_added_and_read_signed(bits: int) -> None:
+    parts = [np.random.default_rng(seed).integers(0, 1 << bits, (3, 70), np.uint32) for seed in (26, 27)]
+    total = (parts[0].astype(np.int64) + parts[1]) % (1 << bits)
+    total[total >= 1 << (bits - 1)] -= 1 << bits
+    assert np.array_equal(summed_parts(*parts, bits, 0.25), total / 4)

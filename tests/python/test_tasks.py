@@ -101,6 +101,20 @@ def test_channels_that_need_a_look(ends: tuple[End, End]) -> None:
     assert ready([here]) == [here]
 
 
+def test_nobody_looks_twice_at_what_a_wait_has_seen(ends: tuple[End, End]) -> None:
+    here, there = ends
+    wait = Wait([here, there])
+    assert wait.happened is None
+    assert wait.over(time.monotonic()) is False
+    assert wait.happened == set()
+    there.sock.send(b"x")
+    assert ready([here, there], wait.happened) == []
+    assert wait.over(time.monotonic() + LONG) is True
+    assert ready([here, there], wait.happened) == [here]
+    there.sock.close()
+    assert ready([here, there], wait.happened) == [here, there]
+
+
 def test_what_was_read_for_another_task_is_found(ends: tuple[End, End]) -> None:
     """A task looks for itself at every step, though nothing new arrives for it to wait for."""
     arrived: list[int] = []

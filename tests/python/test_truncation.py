@@ -9,10 +9,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from harness import random_draws, run_output, run_relu, run_truncation
+from layouts import signed
 from numpy.typing import NDArray
 from syfr.program import Program
 from syfr.protocol import output, truncation
-from syfr.ring.fixedpoint import Precision, Words, signed
+from syfr.ring.fixedpoint import Precision, Words
 
 Integers = NDArray[np.int64]
 

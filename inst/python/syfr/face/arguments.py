@@ -123,15 +123,17 @@ def array_argument(value: object, program: Program, name: str = "x") -> NDArray[
 
 def _parts(value: object, program: Program, name: str) -> list[tuple[object, Part, str]]:
     """What was given for each input, the input, and what to call it in messages."""
-    parts = program.inputs or (Part(name, program.input_shape),)
+    parts = program.inputs
+    if not parts:
+        return [(value, Part(name, program.input_shape), name)]
+    if len(parts) == 1 and not isinstance(value, Mapping):
+        return [(value, parts[0], name)]
     labels = [f"{name}['{part.name}']" for part in parts]
     wanted = f"Give a list of {len(parts)} arrays, or a dictionary with {', '.join(repr(part.name) for part in parts)}."
-    if isinstance(value, Mapping) and program.inputs:
+    if isinstance(value, Mapping):
         if set(value) != {part.name for part in parts}:
             raise InputTypeError(f"{name} has {', '.join(map(repr, value)) or 'nothing'}. {wanted}")
         return [(value[part.name], part, label) for part, label in zip(parts, labels, strict=True)]
-    if len(parts) == 1:
-        return [(value, parts[0], name)]
     if not isinstance(value, (list, tuple)) or len(value) != len(parts):
         raise InputTypeError(f"{name} is not one array for each of the model's inputs. {wanted}")
     return list(zip(value, parts, labels, strict=True))
@@ -167,7 +169,7 @@ def _dropped(shape: Shape) -> Shape:
 
 
 def _check_values(array: NDArray[np.float64], program: Program, part: Part, name: str) -> None:
-    smallest, largest = float(array.min()), float(array.max())
+    smallest, largest = float(np.minimum.reduce(array, axis=None)), float(np.maximum.reduce(array, axis=None))
     if not (math.isfinite(smallest) and math.isfinite(largest)):
         row = int(np.argwhere(~np.isfinite(array))[0][0]) + 1
         raise ValueRangeError(

@@ -108,10 +108,13 @@ class Session:
             ]
         )
 
-    def refresh(self) -> None:
-        """Take in what has arrived, and notice connections that have ended; raises the first error found."""
+    def refresh(self, happened: set[int] | None = None) -> None:
+        """Take in what has arrived, and notice connections that have ended; raises the first error found.
+
+        ``happened`` is what was seen of the connections just now, if anybody has looked.
+        """
         first: SyfrError | None = None
-        for remote in ready(self.remotes.values()):
+        for remote in ready(self.remotes.values(), happened):
             try:
                 remote.read()
             except SyfrError as error:
@@ -166,9 +169,10 @@ class Session:
             while not pending.done:
                 if time.monotonic() >= deadline:
                     raise lost or self._late(pending)
-                yield Wait([remote for remote in self.remotes.values() if remote.open], deadline)
+                wait = Wait([remote for remote in self.remotes.values() if remote.open], deadline)
+                yield wait
                 try:
-                    self.refresh()
+                    self.refresh(wait.happened)
                     failed = pending.dealer_failed
                 except SyfrError as error:
                     failed = error

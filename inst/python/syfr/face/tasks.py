@@ -36,12 +36,17 @@ class Channel(Protocol):
         """Whether to wait until it is writable too."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Wait:
-    """What a generator waits for: any of some channels, or a time of ``time.monotonic()``."""
+    """What a generator waits for: any of some channels, or a time of ``time.monotonic()``.
+
+    Attributes:
+        happened: the descriptors that were seen to need a look; None where nobody has looked.
+    """
 
     channels: Sequence[Channel] = ()
     until: float = math.inf
+    happened: set[int] | None = None
 
     def over(self, end: float) -> bool:
         """Wait until it happens; False when ``end`` comes first."""
@@ -51,7 +56,8 @@ class Wait:
             return True
         seconds = max(0.0, until - time.monotonic())
         if descriptors:
-            if _happened(descriptors, seconds):
+            self.happened = _happened(descriptors, seconds)
+            if self.happened:
                 return True
         elif seconds:
             time.sleep(seconds)
@@ -73,10 +79,14 @@ def _happened(channels: Mapping[int, Channel], seconds: float) -> set[int]:
     return {descriptor for descriptor, _ in poll.poll(math.ceil(seconds * 1e3))}
 
 
-def ready(channels: Iterable[C]) -> list[C]:
-    """Those that need a look now: what was closed, what has something to read, what can write again."""
+def ready(channels: Iterable[C], happened: set[int] | None = None) -> list[C]:
+    """Those that need a look now: what was closed, what has something to read, what can write again.
+
+    ``happened`` is what a :class:`Wait` has just seen, so that nobody needs to look once more.
+    """
     descriptors = {channel: channel.fileno() for channel in channels}
-    happened = _happened({number: channel for channel, number in descriptors.items() if number >= 0}, 0.0)
+    if happened is None:
+        happened = _happened({number: channel for channel, number in descriptors.items() if number >= 0}, 0.0)
     return [channel for channel, number in descriptors.items() if number < 0 or number in happened]
 
 

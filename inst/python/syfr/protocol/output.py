@@ -15,8 +15,8 @@ from syfr.protocol.channel import Channel
 from syfr.protocol.cost import Cost
 from syfr.protocol.roles import Role
 from syfr.protocol.transcript import DIGEST_BYTES, Transcript
-from syfr.ring.fixedpoint import Precision, Words, signed
-from syfr.ring.selection import masked_quotient
+from syfr.ring.fixedpoint import Precision, Words
+from syfr.ring.selection import masked_quotient, summed_parts
 from syfr.ring.streams import Source
 
 Packed = NDArray[np.uint32]
@@ -47,5 +47,4 @@ async def online(
 
 def combine(first: Packed, second: Packed, program: Program) -> NDArray[np.float64]:
     """The client's side: the output as real numbers."""
-    total = signed(np.add(first, second, dtype=np.uint64), program.output_bits)
-    return np.asarray(total.view(np.int64) * 2.0**-program.output_digits)
+    return summed_parts(first, second, program.output_bits, 2.0**-program.output_digits)

@@ -99,9 +99,3 @@ def rounded(values: NDArray[np.float64], bits: int, places: int = 1) -> NDArray[
         found[place] = np.rint(left)
         left -= found[place]
     return np.asarray((found * unit).reshape(values.shape))
-
-
-def signed(elements: Words, bits: int) -> Words:
-    """The low ``bits`` bits of each element, read as a two's complement number, in 64 bits."""
-    shift = np.uint64(64 - bits)
-    return ((elements << shift).view(np.int64) >> np.int64(64 - bits)).view(np.uint64)

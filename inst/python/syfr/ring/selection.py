@@ -1,4 +1,4 @@
-"""Compiled kernels around the compare of a ReLU: shares truncated and opened, and the share that its answer selects."""
+"""Compiled kernels around a compare and an answer: shares truncated, opened, selected; the parts of an answer added."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from syfr.ring.packing import Octets, Thirds
 
 Bytes = NDArray[np.uint8]
 Packed = NDArray[np.uint32]
+Reals = NDArray[np.float64]
 
 
 @compiled("void(uint64[::1], uint32[::1], int64, int64, uint32[::1])")
@@ -46,6 +47,21 @@ def opened_sum(mine: Packed, theirs: Packed, bits: int) -> tuple[Packed, Packed]
     opened, below_top = np.empty(mine.shape, np.uint32), np.empty(mine.shape, np.uint32)
     _opened(mine.reshape(-1), theirs.reshape(-1), bits, opened.reshape(-1), below_top.reshape(-1))
     return opened, below_top
+
+
+@compiled("void(uint32[::1], uint32[::1], int64, float64, float64[::1])")
+def _summed_parts(first: Packed, second: Packed, bits: int, unit: float, out: Reals) -> None:
+    shift = np.int64(64 - bits)
+    for i in range(out.size):
+        total = np.uint64(first[i]) + np.uint64(second[i])
+        out[i] = np.float64(np.int64(total << np.uint64(shift)) >> shift) * unit
+
+
+def summed_parts(first: Packed, second: Packed, bits: int, unit: float) -> Reals:
+    """Both parts of an answer added modulo 2^bits and read signed, in units of ``unit``."""
+    out = np.empty(first.shape, np.float64)
+    _summed_parts(first.reshape(-1), second.reshape(-1), bits, unit, out.reshape(-1))
+    return out
 
 
 @compiled("uint64(uint16, uint16, uint16)")
