@@ -37,12 +37,12 @@ def test_what_is_opened_is_the_sum_with_and_without_its_top_bit(bits: int) -> No
 
 @pytest.mark.parametrize("bits", [2, 3, 23, 24, 28])
 def test_the_selected_share_is_the_formula(bits: int) -> None:
-    shape = (2, 400)
+    shape = (2, 2100)
     opened = draw(12, 0, 1 << bits, shape, "uint32")
     answer, flip = draw(13, 0, 2, shape, "uint8"), draw(14, 0, 2, shape, "uint8")
     mask = draw(22, 0, 1 << bits, shape, "uint32")
-    whole = np.random.default_rng(15).integers(0, 2**48, (2, 2, 400), np.uint64)
-    lifted = np.random.default_rng(23).integers(0, 2 ** (48 - bits), (2, 3, 400), np.uint64)
+    whole = np.random.default_rng(15).integers(0, 2**48, (2, 2, 2100), np.uint64)
+    lifted = np.random.default_rng(23).integers(0, 2 ** (48 - bits), (2, 3, 2100), np.uint64)
     octets = octets_of(lifted, octets_above(bits))
     onto = np.random.default_rng(16).integers(0, 2**64, shape, np.uint64)
     for first in (True, False):
@@ -64,10 +64,10 @@ def test_the_selected_share_is_the_formula(bits: int) -> None:
 
 @pytest.mark.parametrize("bits", [2, 3, 23, 24, 28])
 def test_the_shares_of_what_is_selected_from_sum_to_it(bits: int) -> None:
-    shape = (3, 70)
+    shape = (3, 2100)
     masks, tau = draw(19, 0, 1 << bits, shape, "uint32"), draw(20, 0, 2, shape, "uint8")
     wraps, count = draw(24, 0, 2, shape, "uint8"), octets_above(bits)
-    whole, lifted = draw(21, 0, 2**16, (3, 3, 2, 70), "uint16"), draw(25, 0, 256, (3, count, 3, 70), "uint8")
+    whole, lifted = draw(21, 0, 2**16, (3, 3, 2, 2100), "uint16"), draw(25, 0, 256, (3, count, 3, 2100), "uint8")
     others = deal_selection(masks, wraps, tau, bits, whole.copy(), lifted.copy())
     r, t, w = (array.astype(np.uint64) for array in (masks, tau, wraps))
     p = r >> np.uint64(bits - 1)

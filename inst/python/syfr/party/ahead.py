@@ -6,7 +6,7 @@ AHEAD_BYTES = 32 << 20
 """Memory that preprocessing ahead may take for one session, at server0 or server1;"""
 
 AHEAD_REQUEST = 68 << 20
-"""for one whose request needs more, up to so much, more than 256 images of the bundled model do, a whole query;"""
+"""for one whose request needs more, up to so much: 256 images of the bundled model, a whole query, need 59 MB;"""
 
 AHEAD_TOTAL = 80 << 20
 """and for all of them."""
@@ -18,6 +18,7 @@ LEAST_WEIGHT, MOST_WEIGHT = 16, 128
 """Sessions share that memory by the rows of their requests, within these bounds."""
 
 AHEAD_ROWS = 256
+"""Rows that are prepared ahead at most, where no request has more."""
 
 BLOCK_BYTES = 8 << 20
 """Preprocessing is made in blocks of about this size, and online work goes on in parts of as many rows: large enough

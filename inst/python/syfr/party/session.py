@@ -135,7 +135,7 @@ class Session:
     Attributes:
         rows: of one request.
         queries: those that have not ended, by first row.
-        flowing: whether its queries follow each other closely: preprocessing is then made while they run, or never.
+        flowing: whether its queries follow each other so closely that preprocessing has to be made while they run.
         accepted_until: rows below this belong to queries that were accepted or refused.
         confirmed: at the dealer, the servers that have the session open too.
         padded: whether answers take the form of fewer delays (protocol/answer.py), as the dealer has chosen.

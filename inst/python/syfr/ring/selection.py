@@ -13,6 +13,9 @@ Bytes = NDArray[np.uint8]
 Packed = NDArray[np.uint32]
 Reals = NDArray[np.float64]
 
+CHUNK = 2048
+"""Values that are worked on at a time, so that what is made of them on the way is in the nearest cache."""
+
 
 @compiled("void(uint64[::1], uint32[::1], int64, int64, uint32[::1])")
 def _masked_quotient(z: Words, mask: Packed, shift: int, value_bits: int, out: Packed) -> None:
@@ -79,28 +82,30 @@ def _number(octets: Octets, row: int, what: int, i: int) -> np.uint64:
     return found
 
 
-@compiled("void(uint64[::1], int64, int64, uint8[:,:,:,::1])")
-def _subtract(numbers: Words, row: int, what: int, octets: Octets) -> None:
-    """Put the numbers less what the octets hold in its place. Three bytes, the usual ones, go side by side."""
+@compiled("void(uint64[::1], int64, int64, int64, uint8[:,:,:,::1])")
+def _subtract(numbers: Words, row: int, what: int, begin: int, octets: Octets) -> None:
+    """Put the numbers less what the octets hold in its place. Three bytes, as there usually are, go side by side."""
     if octets.shape[1] == 3:
-        for i in range(numbers.size):
-            low, middle = np.uint32(octets[row, 0, what, i]), np.uint32(octets[row, 1, what, i])
-            high = np.uint32(octets[row, 2, what, i])
-            value = np.uint32(numbers[i]) - (low | (middle << np.uint32(8)) | (high << np.uint32(16)))
-            octets[row, 0, what, i] = np.uint8(value)
-            octets[row, 1, what, i] = np.uint8(value >> np.uint32(8))
-            octets[row, 2, what, i] = np.uint8(value >> np.uint32(16))
+        end = begin + numbers.size
+        low, middle = octets[row, 0, what, begin:end], octets[row, 1, what, begin:end]
+        high = octets[row, 2, what, begin:end]
+        for j in range(numbers.size):
+            share = np.uint32(low[j]) | (np.uint32(middle[j]) << np.uint32(8)) | (np.uint32(high[j]) << np.uint32(16))
+            value = np.uint32(numbers[j]) - share
+            low[j] = np.uint8(value)
+            middle[j] = np.uint8(value >> np.uint32(8))
+            high[j] = np.uint8(value >> np.uint32(16))
     else:
-        for i in range(numbers.size):
-            value = numbers[i] - _number(octets, row, what, i)
+        for j in range(numbers.size):
+            value = numbers[j] - _number(octets, row, what, begin + j)
             for part in range(octets.shape[1]):
-                octets[row, part, what, i] = np.uint8(value >> np.uint64(8 * part))
+                octets[row, part, what, begin + j] = np.uint8(value >> np.uint64(8 * part))
 
 
 @compiled("void(uint32[:,::1], uint8[:,::1], uint8[:,::1], int64, uint16[:,:,:,::1], uint8[:,:,:,::1])")
 def _deal_selection(masks: Packed, wraps: Bytes, tau: Bytes, bits: int, whole: Thirds, lifted: Octets) -> None:
     rows, size = masks.shape
-    values = np.empty((3, size), np.uint64)
+    numbers = np.empty((3, CHUNK), np.uint64)
     for row in range(rows):
         for what in range(2):
             for i in range(size):
@@ -110,13 +115,16 @@ def _deal_selection(masks: Packed, wraps: Bytes, tau: Bytes, bits: int, whole: T
                 whole[row, 0, what, i] = np.uint16(value)
                 whole[row, 1, what, i] = np.uint16(value >> np.uint64(16))
                 whole[row, 2, what, i] = np.uint16(value >> np.uint64(32))
-        for i in range(size):
-            top = np.uint64(masks[row, i]) >> np.uint64(bits - 1)
-            values[0, i] = top
-            values[1, i] = np.uint64(wraps[row, i])
-            values[2, i] = top * np.uint64(tau[row, i])
-        for what in range(3):
-            _subtract(values[what], row, what, lifted)
+        for begin in range(0, size, CHUNK):
+            end = min(size, begin + CHUNK)
+            some, turned, hiding = masks[row, begin:end], wraps[row, begin:end], tau[row, begin:end]
+            for j in range(end - begin):
+                top = np.uint64(some[j]) >> np.uint64(bits - 1)
+                numbers[0, j] = top
+                numbers[1, j] = np.uint64(turned[j])
+                numbers[2, j] = top * np.uint64(hiding[j])
+            for what in range(3):
+                _subtract(numbers[what, : end - begin], row, what, begin, lifted)
 
 
 def deal_selection(
@@ -135,17 +143,19 @@ def deal_selection(
     return whole, lifted
 
 
-@compiled("void(uint8[:,:,:,::1], int64, uint64[:,::1])")
-def _three_numbers(octets: Octets, row: int, out: Words) -> None:
+@compiled("void(uint8[:,:,:,::1], int64, int64, uint64[:,::1])")
+def _three_numbers(octets: Octets, row: int, begin: int, out: Words) -> None:
+    """The three numbers of the next values of a row, from ``begin`` on."""
     for what in range(3):
+        low, middle = octets[row, 0, what, begin : begin + CHUNK], octets[row, 1, what, begin : begin + CHUNK]
         if octets.shape[1] == 3:
-            for i in range(out.shape[1]):
-                low, middle = np.uint64(octets[row, 0, what, i]), np.uint64(octets[row, 1, what, i])
-                high = np.uint64(octets[row, 2, what, i])
-                out[what, i] = low | (middle << np.uint64(8)) | (high << np.uint64(16))
+            high = octets[row, 2, what, begin : begin + CHUNK]
+            for j in range(low.size):
+                lower = np.uint64(low[j]) | (np.uint64(middle[j]) << np.uint64(8))
+                out[what, j] = lower | (np.uint64(high[j]) << np.uint64(16))
         else:
-            for i in range(out.shape[1]):
-                out[what, i] = _number(octets, row, what, i)
+            for j in range(low.size):
+                out[what, j] = _number(octets, row, what, begin + j)
 
 
 @compiled(
@@ -165,19 +175,23 @@ def _selected(
 ) -> None:
     rows, size = opened.shape
     own = np.uint64(1) if first else np.uint64(0)
-    numbers = np.empty((3, size), np.uint64)
+    numbers = np.empty((3, CHUNK), np.uint64)
     for row in range(rows):
-        _three_numbers(lifted, row, numbers)
-        for i in range(size):
-            c, one = np.uint64(opened[row, i]), np.uint64(1)
-            upper = c >> np.uint64(bits - 1)
-            a = (one ^ upper) ^ np.uint64(flip[row, i]) ^ np.uint64(answer[row, i])
-            tau = _whole(whole[row, 0, 0, i], whole[row, 1, 0, i], whole[row, 2, 0, i])
-            tau_r = _whole(whole[row, 0, 1, i], whole[row, 1, 1, i], whole[row, 2, 1, i])
-            p, w, tau_p = numbers[0, i], numbers[1, i], numbers[2, i]
-            value = own * c - np.uint64(mask[row, i]) + (((one - upper) * p + w) << np.uint64(bits))
-            chosen = c * tau - tau_r + (((one - upper) * tau_p) << np.uint64(bits))
-            out[row, i] += a * value + (one - (a << one)) * chosen
+        for begin in range(0, size, CHUNK):
+            end = min(size, begin + CHUNK)
+            _three_numbers(lifted, row, begin, numbers)
+            public, known, turned = opened[row, begin:end], answer[row, begin:end], flip[row, begin:end]
+            r, sums = mask[row, begin:end], out[row, begin:end]
+            t0, t1, t2 = whole[row, 0, 0, begin:end], whole[row, 1, 0, begin:end], whole[row, 2, 0, begin:end]
+            s0, s1, s2 = whole[row, 0, 1, begin:end], whole[row, 1, 1, begin:end], whole[row, 2, 1, begin:end]
+            for j in range(end - begin):
+                c, one = np.uint64(public[j]), np.uint64(1)
+                below = one ^ (c >> np.uint64(bits - 1))
+                a = below ^ np.uint64(turned[j]) ^ np.uint64(known[j])
+                tau, tau_r = _whole(t0[j], t1[j], t2[j]), _whole(s0[j], s1[j], s2[j])
+                value = own * c - np.uint64(r[j]) + ((below * numbers[0, j] + numbers[1, j]) << np.uint64(bits))
+                chosen = c * tau - tau_r + ((below * numbers[2, j]) << np.uint64(bits))
+                sums[j] += a * value + (one - (a << one)) * chosen
 
 
 def add_selected(
