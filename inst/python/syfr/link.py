@@ -227,13 +227,11 @@ class Connection:
 
     def send(self, frame: Frame) -> None:
         """Send a frame, or keep what does not fit the socket now. Raises ClosedError when it cannot be sent."""
-        self.keep(*frame.pieces())
-        if self.open:
-            self.flush()
+        self.send_encoded(*frame.pieces())
 
-    def send_encoded(self, data: bytes) -> None:
+    def send_encoded(self, *pieces: bytes | memoryview) -> None:
         """The same for a frame that was encoded, as for one that goes to several."""
-        self.keep(data)
+        self.keep(*pieces)
         if self.open:
             self.flush()
 
