@@ -11,7 +11,7 @@ from hypothesis import strategies as some
 from layouts import signed
 from syfr.errors import ProtocolError
 from syfr.ring.compare import MAX_WIDTH, digit_widths
-from syfr.ring.fixedpoint import MAX_COMPARED_BITS, Precision, rounded
+from syfr.ring.fixedpoint import MAX_COMPARED_BITS, Precision, rounded, top_and_rest
 
 
 @given(some.floats(-8_000, 8_000), some.integers(1, 20), some.integers(1, 2))
@@ -35,6 +35,17 @@ def test_low_bits_are_read_signed(bits: int) -> None:
     low[:4] = 0, 2 ** (bits - 1) - 1, 2 ** (bits - 1), 2**bits - 1
     expected = [(int(v) % 2**bits + 2 ** (bits - 1)) % 2**bits - 2 ** (bits - 1) for v in low]
     assert signed(low, bits).view(np.int64).tolist() == expected
+
+
+@pytest.mark.parametrize("bits", [1, 2, 20, 28, 32])
+def test_a_top_bit_and_what_is_below_it_make_the_number(bits: int) -> None:
+    numbers = np.random.default_rng(5).integers(0, 2**bits, 500, np.uint32)
+    numbers[:3] = 0, 2 ** (bits - 1), 2**bits - 1
+    top, rest = top_and_rest(numbers, bits)
+    assert top.dtype == np.uint8
+    assert rest.dtype == np.uint32
+    expected = [divmod(int(number), 2 ** (bits - 1)) for number in numbers]
+    assert list(zip(top.tolist(), rest.tolist(), strict=True)) == expected
 
 
 def test_the_parts_of_a_format_fit_together() -> None:

@@ -39,7 +39,7 @@ from syfr.protocol.channel import Array, Channel, Like
 from syfr.protocol.cost import Cost
 from syfr.protocol.roles import DEALER
 from syfr.protocol.transcript import Transcript
-from syfr.ring.fixedpoint import WIRE_BYTES, Precision, Words
+from syfr.ring.fixedpoint import WIRE_BYTES, Precision, Words, top_and_rest
 from syfr.ring.packing import pack_elements, unpack_elements
 from syfr.ring.planes import pack_bits, plane_bytes, unpack_bits
 from syfr.ring.streams import Bytes, Source
@@ -119,11 +119,8 @@ def deal(
     rows, values = mask.shape
     kappa = precision.truncated_bits
     shape = rows, knots, values
-    ring = ring_of(mask, kappa)
-    top = (ring >> np.uint32(kappa - 1)).astype(np.uint8)
-    thresholds = compare.deal(
-        ring & np.uint32((1 << (kappa - 1)) - 1), precision.compared_bits, precision, with0
-    )
+    top, below_top = top_and_rest(ring_of(mask, kappa), kappa)
+    thresholds = compare.deal(below_top, precision.compared_bits, precision, with0)
     tau = own.below("tau", shape, 2)
     wide = tau.astype(np.uint64)
     parts = [wide, wide * mask[:, None]] if products else [wide]
@@ -165,13 +162,12 @@ def ask(channel: Channel, number: int, precision: Precision, ready: Prepared, co
     kappa, rows = precision.truncated_bits, compared[0].shape[0]
     messages, tops = [], []
     for knot, values in enumerate(compared):
-        ring = ring_of(values, kappa)
+        top, below_top = top_and_rest(ring_of(values, kappa), kappa)
         common = [part[:, knot] for part in (ready.flip, ready.multipliers, ready.masks, ready.rotation)]
         one = compare.Prepared(ready.thresholds, *[np.ascontiguousarray(part) for part in common])
-        below_top = ring & np.uint32((1 << (kappa - 1)) - 1)
         blinded = compare.blind(channel.role, precision.compared_bits, precision, one, below_top)
         messages.append(blinded.reshape(rows, -1))
-        tops.append((ring >> np.uint32(kappa - 1)).astype(np.uint8))
+        tops.append(top)
     channel.send(DEALER, (number, "compare"), np.concatenate(messages, axis=1))
     return np.stack(tops, axis=1) ^ unpack_bits(ready.flip, compared[0].shape[1]) ^ np.uint8(1)
 

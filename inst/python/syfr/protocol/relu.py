@@ -26,7 +26,7 @@ from syfr.protocol.channel import Array, Channel, Like
 from syfr.protocol.cost import Cost
 from syfr.protocol.roles import Role
 from syfr.protocol.transcript import DIGEST_BYTES, Transcript
-from syfr.ring.fixedpoint import WIRE_BYTES, Precision, Words
+from syfr.ring.fixedpoint import WIRE_BYTES, Precision, Words, top_and_rest
 from syfr.ring.packing import Octets, Thirds, octets_above, thirds_in
 from syfr.ring.planes import pack_bits, unpack_bits
 from syfr.ring.selection import add_selected, deal_selection, masked_quotient, opened_sum
@@ -99,9 +99,8 @@ def deal(
     total = _draw_mask(with0, shape, kappa) + _draw_mask(with1, shape, kappa)
     wraps = (total >> np.uint32(kappa)).astype(np.uint8)
     total &= np.uint32((1 << kappa) - 1)
-    top = (total >> np.uint32(kappa - 1)).astype(np.uint8)
+    top, below_top = top_and_rest(total, kappa)
     tau = own.below("tau", shape, 2)
-    below_top = total & np.uint32((1 << (kappa - 1)) - 1)
     thresholds = compare.deal(below_top, precision.compared_bits, precision, with0)
     whole, lifted = deal_selection(total, wraps, tau, kappa, *_draw_dealt(with0, shape, kappa))
     pads = answer.draw_both_pads(with0, with1, shape, padded)

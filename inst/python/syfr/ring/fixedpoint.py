@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from syfr.errors import ProtocolError
 
 Words = NDArray[np.uint64]
+Packed = NDArray[np.uint32]
+Bytes = NDArray[np.uint8]
 
 WIRE_BYTES = 6
 """Bytes of a ring element on the wire; 48 bits are enough while k + 2 <= 48."""
@@ -80,6 +82,11 @@ class Precision:
     def decode(self, elements: Words, scale: int = 1) -> NDArray[np.float64]:
         """Ring elements with ``scale * f`` fractional bits as real numbers."""
         return elements.view(np.int64).astype(np.float64) / 2.0 ** (scale * self.fraction_bits)
+
+
+def top_and_rest(numbers: Packed, bits: int) -> tuple[Bytes, Packed]:
+    """Of whole numbers of so many bits the top bit, and what is below it."""
+    return (numbers >> np.uint32(bits - 1)).astype(np.uint8), numbers & np.uint32((1 << (bits - 1)) - 1)
 
 
 def rounded(values: NDArray[np.float64], bits: int, places: int = 1) -> NDArray[np.float64]:
