@@ -10,7 +10,7 @@
 #' environment.
 #'
 #' MNIST is by Yann LeCun, Corinna Cortes and Christopher Burges, made from NIST's Special Databases 1 and 3, and
-#' under the licence CC BY-SA 3.0.
+#' under the license CC BY-SA 3.0.
 #'
 #' @param path A file `mnist.npz` with Keras's names: `x_train`, `y_train`, `x_test`, `y_test`.
 #' @return `list(train = list(x, y), test = list(x, y))`: `x` is an array of n x 28 x 28 x 1 numbers from 0 to 1, `y`

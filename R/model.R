@@ -50,8 +50,8 @@
 #' @param k How many labels, for `output = "top_k"`.
 #' @param digits Binary digits behind the point of what a client gets; `NULL` for all that the workers compute with.
 #' @param classes Names of the classes in the order of the outputs; clients are told them, and answers carry them.
-#' @param precision Binary digits behind the point of all numbers that the workers compute with; `NULL` for 14. Fewer
-#'   leave more room for large numbers inside the network.
+#' @param precision Binary digits behind the point of all numbers that the workers compute with; 6 to 18; `NULL` for
+#'   14. Fewer leave more room for large numbers inside the network.
 #' @param calibrate Inputs like those to come, rows first, for a model of which it cannot be proven that no number
 #'   inside it gets too large.
 #' @param allow_unproven Whether it is enough that none did with the inputs in `calibrate`. The model is then marked as

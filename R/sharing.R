@@ -7,8 +7,8 @@
 #' be added, subtracted and multiplied without being combined. All of it is plain R, to try and to read; nothing
 #' else in the package uses it.
 #'
-#' The shares of a number are random numbers below 2^64 whose sum, modulo 2^64, is the number. All shares but one are
-#' drawn at random, each of the 2^64 numbers being as likely as any other, and the last one is what is missing. So
+#' The shares of a number are random numbers below 2^64 whose sum, modulo 2^64, is the number. All shares but the first
+#' are drawn at random, each of the 2^64 numbers being as likely as any other, and the first is what is missing. So
 #' any share alone, and any set of shares that lacks one, is as likely for one secret as for another: it says nothing.
 #'
 #' @section Calculating with shares:

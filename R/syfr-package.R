@@ -75,8 +75,8 @@ quiet_tensorflow <- function() {
 #' from R too. Prefer [sy_serve()] to `model$serve()`, and [sy_share()] to `model$share()`: R cannot interrupt a
 #' call that waits inside Python, and before reticulate 1.37 the attempt can end the R session.
 #'
-#' @format An object whose elements, taken by `$`, are those of the Python module `syfr`: `KerasHook`, `TFEWorker`,
-#'   `TFECluster`, `local_cluster` and the error classes.
+#' @format An object whose elements, taken by `$`, are those of the Python module `syfr`: `KerasHook`, `TorchHook`,
+#'   `TFEWorker`, `TFECluster`, `local_cluster`, `Client`, `VirtualWorker`, `PrivateTensor`, `tensor` and `SyfrError`.
 #' @return What Python has by that name.
 #' @seealso [install_syfr()] for the Python packages it needs.
 #' @examples

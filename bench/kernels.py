@@ -1,4 +1,4 @@
-"""What each kernel costs for one thing it does: a multiply-add, a digit of a compare, a random value, a packed element.
+"""What each kernel costs for one thing it does: a multiply-add, a value compared, a random value, a packed element.
 
 As a program: prints the budget alone. `python -m bench.kernels`
 """

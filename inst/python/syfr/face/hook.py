@@ -1,4 +1,4 @@
-"""Gives Keras models the methods share(), serve(), stop() and shutdown_workers().
+"""Gives Keras models the methods share(), serve(), stop(), shutdown_workers() and fix_precision().
 
 These block, and print how far they are; in R use sy_share() and its like, which can be interrupted safely there.
 """

@@ -1,6 +1,6 @@
 """Three parties in one process, over an in-memory link: the protocol as the workers run it, without sockets.
 
-Tests and teaching use it; operations cannot tell it from the workers' links.
+Tests, virtual workers and the benchmark by step use it; operations cannot tell it from the workers' links.
 """
 
 from __future__ import annotations
