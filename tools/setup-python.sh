@@ -2,6 +2,9 @@
 # Makes the virtual environment VENV from the interpreter PYTHON and installs the Python packages of a level.
 # usage: VENV=.venv PYTHON=/usr/bin/python3 tools/setup-python.sh run|test|slow|dev
 #
+# At the level slow, SYFR_TORCH names a version of PyTorch to be installed for the tests that need it. They are skipped
+# without: it has some hundred megabytes, and some thousand where only the build for graphics cards is to be had.
+#
 # A stamp file per level remembers what was asked for and by which interpreter, so that a second run is instant.
 # shellcheck disable=SC2086 # the lists of packages and files are meant to be split into words
 set -eu
@@ -24,7 +27,7 @@ older=$(printf '%s\n1.38\n' "$reticulate" | sort -V | head -n 1)
 [ "$older" = 1.38 ] || limit="numpy<2"
 
 stamp="$VENV/.syfr-$1"
-wish=$({ readlink -f "$PYTHON"; echo "$limit"; cat "$0" $files; } | sha256sum)
+wish=$({ readlink -f "$PYTHON"; echo "$limit" "${SYFR_TORCH:-}"; cat "$0" $files; } | sha256sum)
 if [ -x "$VENV/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wish" ]; then
   exit 0
 fi
@@ -55,6 +58,9 @@ cat $files | sed "s/^tensorflow>/$tensorflow>/" > "$wanted"
 [ -z "$limit" ] || echo "$limit" >> "$wanted"
 # One command for all of them, so that the limit on NumPy holds for what the others bring.
 "$VENV/bin/python" -m pip install -qq --disable-pip-version-check -r "$wanted"
+if [ "$1" = slow ] && [ -n "${SYFR_TORCH:-}" ]; then
+  "$VENV/bin/python" -m pip install -qq --disable-pip-version-check "torch==$SYFR_TORCH"
+fi
 if [ "$1" != run ]; then
   # Keras 2, for the tests. It asks for the package tensorflow by name, where tensorflow-cpu does the same.
   "$VENV/bin/python" -m pip install -qq --disable-pip-version-check --no-deps 'tf_keras>=2.20'

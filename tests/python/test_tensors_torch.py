@@ -13,6 +13,8 @@ from syfr.importing.torch_import import import_module
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 F = torch.nn.functional
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
 
 class Net(torch.nn.Module):  # type: ignore[misc, name-defined]
     """The published network."""
