@@ -1,7 +1,6 @@
 # Whole numbers modulo 2^64 in plain R, exactly: four digits of base 2^16 in the columns of a matrix, lowest first, a
 # row for each number. Doubles hold whole numbers up to 2^53, so that products and sums of digits are exact.
 
-ring_bits <- 64
 ring_digits <- 4
 ring_base <- 2^16
 

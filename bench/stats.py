@@ -78,12 +78,3 @@ def repeated(work: Callable[[], object], runs: int, warm: int = 2) -> list[float
     for _ in range(warm):
         work()
     return [seconds_of(work) for _ in range(runs)]
-
-
-def at_least(work: Callable[[], object], seconds: float, runs: int = 30) -> list[float]:
-    """The seconds of calls for about so long, at least so many, after two that do not count."""
-    found = repeated(work, runs)
-    end = time.perf_counter() + seconds - sum(found)
-    while time.perf_counter() < end:
-        found.append(seconds_of(work))
-    return found

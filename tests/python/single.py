@@ -24,7 +24,6 @@ from syfr.ring.fixedpoint import Precision, Words
 from syfr.steps import Combine, Product, Ranks, Signs, Step, follows
 
 Array = NDArray[Any]
-Purpose = tuple[Role, str]
 
 READ = ("input", "other")
 """Names of the values that a step reads; their masks are input0, input1, other0 and other1."""

@@ -17,7 +17,6 @@ from syfr.importing.keras_import import import_model
 from syfr.steps import Shape
 
 IMAGE = (7, 6, 3)
-FIRST = (3, 7, 6)
 SEQUENCE = (9, 4)
 
 Stack = Callable[[ModuleType], list[KerasObject]]

@@ -162,10 +162,6 @@ def test_an_array_that_is_not_contiguous_is_sent_as_what_it_shows() -> None:
     same(frame, decode(*parts(frame.encode())))
 
 
-def header_of(kind: object, meta: object, specs: object) -> memoryview:
-    return memoryview(msgpack.packb([kind, meta, specs], use_bin_type=True))
-
-
 MALFORMED: dict[str, tuple[object, int]] = {
     "no list": ("abc", 0),
     "two parts": (["kind", {}], 0),

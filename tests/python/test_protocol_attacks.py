@@ -21,7 +21,6 @@ from syfr.steps import Ranks, Signs, follows
 
 MODELS = small_models()
 SWAPPING = [name for name in MODELS if name != "output"]
-ACROSS = {Role.SERVER0: Role.SERVER1, Role.SERVER1: Role.SERVER0}
 
 
 @dataclass

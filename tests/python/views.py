@@ -8,7 +8,6 @@ combinations of numbers equally often.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,19 +64,6 @@ class View:
         if self._outcomes <= FEW:
             return np.bincount(self._key.astype(np.int64), minlength=self._outcomes)
         return np.sort(self._key)
-
-
-Views = Mapping[str, View]
-
-
-def parties_that_differ(views: Sequence[Views]) -> set[str]:
-    """The parties whose view does not have the same distribution for all secrets."""
-    differing = set()
-    for party, view in views[0].items():
-        expected = view.distribution()
-        if any(not np.array_equal(other[party].distribution(), expected) for other in views[1:]):
-            differing.add(party)
-    return differing
 
 
 def uniformity(values: Array, outcomes: int) -> float:

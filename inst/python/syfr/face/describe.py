@@ -9,7 +9,7 @@ import numpy as np
 
 from syfr.face.client import Client, Floats
 from syfr.face.results import input_shapes, output_shapes
-from syfr.party.preprocessing import Plan, program_cost
+from syfr.party.preprocessing import Plan
 from syfr.program import Part, Program
 from syfr.protocol import lift
 from syfr.protocol.cost import Cost
@@ -49,11 +49,6 @@ def _over_time(table: list[dict[str, Any]], again: set[str]) -> list[dict[str, A
             for figure in ("weights", "products", "delays", "online_bytes", "preprocessing_bytes"):
                 known[figure] += row[figure]
     return list(found.values())
-
-
-def total(program: Program) -> dict[str, float]:
-    """Delays and bytes of a query of one row."""
-    return _figures(program_cost(program))
 
 
 def _row(name: str, operation: str, shape: tuple[int, ...], cost: Cost, step: Step | None = None) -> dict[str, Any]:

@@ -12,8 +12,7 @@ from typing import Any
 
 from syfr.directories import split_address
 from syfr.face.tasks import Steps, Wait
-
-LOOK_UP_TURN = 0.01
+from syfr.party.dialler import LOOK_UP_TURN
 
 SocketAddress = tuple[socket.AddressFamily, Any]
 

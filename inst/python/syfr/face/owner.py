@@ -127,10 +127,6 @@ class SharedModel:
     def _state(self, reply: Mapping[str, Any]) -> Mapping[str, Any] | None:
         return next((state for state in reply.get("models", ()) if state.get("model") == self.number), None)
 
-    def pausing(self) -> Task[None]:
-        """Close serving; the workers keep their shares, and serving can be opened again."""
-        return Task(lambda emit: self._call("pause", emit))
-
     def dropping(self) -> Task[None]:
         """Close serving and delete the shares at the workers, which go on running."""
         return Task(lambda emit: self._call("drop", emit))

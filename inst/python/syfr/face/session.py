@@ -20,12 +20,11 @@ from syfr.face.answers import ANSWERING, Parts
 from syfr.face.remote import Remote
 from syfr.face.tasks import Steps, Wait, ready, together
 from syfr.link import Frame
+from syfr.party.fields import SESSION_BYTES
 from syfr.program import Program
 from syfr.protocol import sharing
 from syfr.ring.fixedpoint import Words
 from syfr.ring.packing import pack_elements
-
-SESSION_BYTES = 16
 
 MASKED_AHEAD = 1 << 17
 """The mask of a next query of so many elements at most is made while the workers compute on this one."""

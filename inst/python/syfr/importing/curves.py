@@ -33,7 +33,7 @@ LARGEST = 8_192.0
 """Values that workers compute on are smaller in magnitude."""
 
 SCALE_BITS = 18
-"""Fraction bits of slopes: as many as the ring has room for."""
+"""Fraction bits of a public factor that is not whole, such as a slope: as many as the ring has room for."""
 
 _INNER = 1 << 4
 """Slopes between knots are multiples of this many units: with rounder numbers the last line is easier to meet."""

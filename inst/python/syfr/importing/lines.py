@@ -5,13 +5,10 @@ from __future__ import annotations
 import math
 from itertools import accumulate, pairwise
 
-from syfr.importing.curves import curve
+from syfr.importing.curves import SCALE_BITS, curve
 from syfr.importing.elements import Bend, Curved, Jump, Relu
 from syfr.ring.fixedpoint import Precision
 from syfr.steps import Shape, Signs
-
-SCALE_BITS = 18
-"""Fraction bits of a slope that is not whole."""
 
 
 def signs(operation: Relu | Bend | Jump | Curved, source: int, shape: Shape, precision: Precision) -> Signs:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from syfr.errors import ValueRangeError
+from syfr.importing.curves import SCALE_BITS
 from syfr.importing.elements import Bend, Curved, Jump, Known, Relu, Sum, Times
 from syfr.importing.expanding import expand
 from syfr.importing.folding import MAX_KERNEL, chain_of, fold, fold_chain
@@ -26,10 +27,6 @@ from syfr.importing.operations import Affine, Weights, diagonal, identity, label
 from syfr.importing.places import Join, NewShape, Order, Places
 from syfr.ring.fixedpoint import Precision
 from syfr.steps import Combine, Concatenate, Linear, Product, Reshape, Shape, Slice, Step, Take, Transpose
-
-SCALE_BITS = 18
-"""Fraction bits of a public factor that is not whole: as many as the ring has room for."""
-
 
 LONG_RUN = 4096
 """A run of more places is named by where it begins, not place by place."""

@@ -17,6 +17,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from syfr.importing.curves import SCALE_BITS
 from syfr.importing.elements import Bend, Known, Sum, Times
 from syfr.importing.graph import Graph
 from syfr.importing.operations import Floats
@@ -34,9 +35,6 @@ _STRETCH, _SHIFTS, _HEIGHT = (
     6.06446994e-05,
 )
 """e^x is nearly _HEIGHT·((...((_STRETCH·x + s1)^2 + s2)^2 ...)^2 + s5)^2."""
-
-SCALE_BITS = 18
-"""Fraction bits of a slope, as in lines.py."""
 
 FIRST_ERROR = 0.01
 """Relative, of the straight lines that Newton's method begins with."""

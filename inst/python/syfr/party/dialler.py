@@ -15,6 +15,8 @@ CONNECT_SECONDS = 5.0
 """A host that says nothing for so long is tried again: the network may be back long before TCP would try."""
 
 LOOK_UP_TURN = 0.01
+"""Seconds between two looks whether a name has been looked up."""
+
 UNDER_WAY = (0, errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", 0))
 
 Place = tuple[Any, ...]

@@ -23,7 +23,9 @@ from syfr.protocol.roles import Role
 
 log = logging.getLogger("syfr.party")
 
-SHARE_SECONDS = 60.0
+PEER_SECONDS = 60.0
+"""So long the hashes of the other workers are waited for."""
+
 MAX_WAITING = 64
 
 MAX_COMING = 4
@@ -105,7 +107,7 @@ class Shares:
             raise
         waiting = self._waiting[model.number] = Waiting(model, done)
         waiting.deadline = self._reactor.after(
-            SHARE_SECONDS, lambda: self._fail(waiting, "the other workers did not answer")
+            PEER_SECONDS, lambda: self._fail(waiting, "the other workers did not answer")
         )
         for peer in self._role.peers:
             self._announce(model, peer)
@@ -167,7 +169,7 @@ class Shares:
             self._forget(number)
             self._store.add(model)
             self._young.add(number)
-            self._reactor.after(SHARE_SECONDS, lambda: self._young.discard(number))
+            self._reactor.after(PEER_SECONDS, lambda: self._young.discard(number))
             log.info("took its share of the model '%s' (%s)", model.name, number)
             waiting.done(None)
 

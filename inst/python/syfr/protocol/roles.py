@@ -6,12 +6,11 @@ from enum import IntEnum
 
 
 class Role(IntEnum):
-    """A worker's role; the client is where an output goes."""
+    """A worker's role."""
 
     SERVER0 = 0
     SERVER1 = 1
     SERVER2 = 2
-    CLIENT = 3
 
     __hash__ = int.__hash__  # an enumeration's own is a call in Python, at each look into a table of messages
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from syfr.errors import InputTypeError
 from syfr.face.imports import imported
+from syfr.face.owner import SHARE_SECONDS
 from syfr.face.tasks import Task
 from syfr.importing.bounds import check_ranges
 from syfr.importing.keras_import import Imported
@@ -21,8 +22,6 @@ from syfr.tensors.expression import Range
 from syfr.tensors.models import apply_model
 from syfr.tensors.places import Place
 from syfr.tensors.private import PlainTensor, PrivateTensor, place_of
-
-SHARE_SECONDS = 300.0
 
 Import = Callable[[Shape, Range], Imported]
 """Makes a Program and weights for rows of a shape, with numbers in a range."""
