@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -222,6 +223,15 @@ def test_an_answer_that_does_not_come(fakes: Workers) -> None:
     client, _ = connected(fakes, server1={"query": lambda _: None})
     with pytest.raises(DeadlineError, match=r"server1 at \S+ did not answer"):
         client.querying(X, timeout=0.3).wait(20)
+
+
+def test_an_answer_that_came_in_time_is_taken_by_a_task_that_is_resumed_late(fakes: Workers) -> None:
+    client, _ = connected(fakes)
+    task = client.querying(X, timeout=0.3)
+    task.step(0)
+    time.sleep(0.5)
+    assert task.step(1) is True
+    assert task.result().shape == OUT
 
 
 def test_a_cancelled_query_gives_up_its_session(fakes: Workers) -> None:

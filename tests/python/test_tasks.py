@@ -115,6 +115,25 @@ def test_nobody_looks_twice_at_what_a_wait_has_seen(ends: tuple[End, End]) -> No
     assert ready([here, there], wait.happened) == [here, there]
 
 
+def test_what_a_wait_has_seen_is_not_taken_for_what_is_so_at_the_next_step(ends: tuple[End, End]) -> None:
+    here, there = ends
+    seen: list[set[int] | None] = []
+
+    def work(_: Emit) -> Steps[list[End]]:
+        while not (found := ready([here], seen[-1] if seen else set())):
+            wait = Wait([here])
+            yield wait
+            seen.append(wait.happened)
+        return found
+
+    task = Task(work)
+    assert task.step(0) is False
+    there.sock.send(b"x")
+    assert task.step(0) is True
+    assert task.result() == [here]
+    assert seen == [None]
+
+
 def test_what_was_read_for_another_task_is_found(ends: tuple[End, End]) -> None:
     """A task looks for itself at every step, though nothing new arrives for it to wait for."""
     arrived: list[int] = []

@@ -154,6 +154,7 @@ class Task(Generic[T]):
         while self._steps is not None:
             wait = self._advance(self._steps)
             if wait is not None and (not wait.over(end) or time.monotonic() >= end):
+                wait.happened = None  # nobody knows what happens until the next call
                 return False
         return True
 
