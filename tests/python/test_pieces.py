@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from harness import Model, small_models
-from syfr.errors import ProtocolError, SyfrError
+from syfr.errors import NotServedError, ProtocolError, SyfrError
 from syfr.party import executor, memory, pieces, preprocessing
 from syfr.party.memory import MemoryCluster, MemoryNetwork
 from syfr.party.pieces import Filling, Held, split
@@ -299,6 +299,26 @@ def test_a_query_that_fails_in_the_middle_of_its_pieces_leaves_the_session_as_it
                 session.part(server, 0)
         session.next_row = 1
         assert [session.check(seed=seed) for seed in range(2)] == [12, 12]
+
+
+@pytest.mark.parametrize(("refusals", "size", "ahead"), [(1, 60_000, 200_000), (3, 60_000, 480_000)])
+def test_a_session_goes_on_after_rows_whose_pieces_nobody_used(
+    tmp_path: Path, refusals: int, size: int, ahead: int
+) -> None:
+    """Room for less than a row, and for two: what was dealt of refused ones must not stand in the way."""
+    model = digits()
+    limits = f"from syfr.party import pieces\npieces.PIECE_BYTES, pieces.PIECES_AHEAD = {size}, {ahead}\n"
+    with cluster_of(tmp_path, all=limits) as three, three.owner() as owner, three.client() as client:
+        number = owner.shared(model)
+        session = client.open(number, model)
+        session.check()
+        owner.tell("pause", model=number)
+        for _ in range(refusals):
+            with pytest.raises(NotServedError):
+                session.check()
+        owner.serve(number)
+        session.check()
+        session.check(rows=2)
 
 
 def test_a_wrong_piece_ends_the_session_and_no_more(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as some
 from syfr.errors import ProtocolError
 from syfr.party.pool import Pool
 
@@ -67,3 +69,69 @@ def test_nothing_is_got_out_of_an_empty_pool() -> None:
     pool.cut_ahead(1)
     with pytest.raises(ProtocolError):
         pool.take(1, 2)
+
+
+def test_rows_that_are_left_out_are_not_prepared() -> None:
+    pool = filled(4)
+    pool.leave_out(6, 9)
+    assert (pool.ready_until, pool.room) == (4, 2)
+    pool.leave_out(9, 11)
+    pool.add(4, 2, {0: np.arange(4, 6)})
+    assert (pool.ready_until, pool.room, pool.prepared) == (11, None, 6)
+    assert taken(pool, 2, 9) == [2, 3]
+    assert taken(pool, 4, 6) == [4, 5]
+    assert not pool.has(6)
+    with pytest.raises(ProtocolError):
+        pool.take(6, 9)
+    pool.add(12, 2, {0: np.arange(12, 14)})
+    with pytest.raises(ProtocolError):
+        pool.take(11, 12)
+    assert taken(pool, 12, 14) == [12, 13]
+
+
+def test_nothing_is_kept_of_rows_that_were_passed_over() -> None:
+    pool = filled(4, 4)
+    pool.pass_over(0, 6)
+    assert (pool.next_row, pool.prepared, len(pool._blocks)) == (6, 2, 1)
+    pool.pass_over(6, 20)
+    assert (pool.next_row, pool.prepared, len(pool._blocks)) == (20, 0, 0)
+    pool.add(8, 4, {0: np.arange(8, 12)})  # it was on its way
+    assert (pool.ready_until, pool.prepared, len(pool._blocks)) == (12, 0, 0)
+    assert pool.cut_ahead(1) is None
+
+
+queries = some.tuples(some.integers(1, 5), some.booleans(), some.integers(0, 9), some.booleans())
+
+
+@given(some.lists(queries, max_size=30))
+def test_a_store_gives_every_query_its_rows_and_makes_none_for_those_that_were_refused(
+    plan: list[tuple[int, bool, int, bool]],
+) -> None:
+    """Each query has some rows, may be refused, may wait, and finds so many rows made ahead of it."""
+    pool, until, waiting, refused = Pool(), 0, [], set()
+
+    def deal(most: int) -> None:
+        rows = most if pool.room is None else min(most, pool.room)
+        place = range(pool.ready_until, pool.ready_until + rows)
+        assert not refused.intersection(place)
+        pool.add(place.start, rows, {0: np.arange(place.start, place.stop)})
+
+    for rows, is_refused, ahead, waits in plan:
+        if ahead:
+            deal(ahead)
+        start, until = until, until + rows
+        if is_refused:
+            refused.update(range(start, until))
+            pool.pass_over(start, until)
+            pool.leave_out(start, until)
+        else:
+            waiting.append((start, until))
+        while waiting and not waits:
+            at, stop = waiting.pop(0)
+            found: list[int] = []
+            while at + len(found) < stop:
+                while pool.ready_until <= at + len(found):
+                    deal(3)
+                found += taken(pool, at + len(found), stop)
+            assert found == list(range(at, stop))
+    assert pool.prepared == sum(last - max(first, pool.next_row) for first, last, _ in pool._blocks)

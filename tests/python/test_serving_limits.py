@@ -10,6 +10,7 @@ import pytest
 import syfr as sy
 from syfr.errors import NotServedError, ProtocolError, SyfrError, ValueRangeError, WorkerError
 from syfr.face.owner import SharedModel
+from syfr.party.preprocessing import program_cost
 from syfr.party.serving import Serving
 from workers import DEADLINE, SERVERS, Cluster, Owner, cluster_of, perceptron
 
@@ -61,6 +62,29 @@ def test_a_refused_query_leaves_the_budget_and_the_session_as_they_were(cluster:
             session.check(5)
         session.check(4)
         assert [seen["clients"] for seen in owner.counters(number)] == [{"client": 4}] * 3
+
+
+def test_nothing_is_prepared_for_rows_of_refused_queries(cluster: Cluster) -> None:
+    """Though there are more of them than the workers prepare for one query."""
+    model = perceptron()
+    with cluster.owner() as owner, cluster.client() as client:
+        number = shared(owner, requests=1)
+        session = client.open(number, model, 256)
+        session.check(256)
+        for _ in range(36):
+            with pytest.raises(NotServedError):
+                session.check(256)
+        before = dealt(owner)
+        owner.serve(number)
+        session.check(256)
+        query = 256 * program_cost(model.program).preprocessing_bytes
+        assert query <= dealt(owner) - before < 4 * query  # for this one, and some ahead
+
+
+def dealt(owner: Owner) -> int:
+    """Bytes that the dealer has sent server1."""
+    sent: int = owner.wires["server2"].call("status")["sent"]["server1"]
+    return sent
 
 
 def test_sessions_and_reconnects_give_no_new_budget(cluster: Cluster) -> None:
@@ -170,6 +194,8 @@ def test_one_worker_that_counts_is_enough(tmp_path: Path, honest: str) -> None:
             session.check()
             with pytest.raises(NotServedError):
                 session.check()
+            owner.tell("serve", model=number, requests=None, per_client=None)
+            session.check()  # the rows that one worker has refused are no concern of the next query
 
 
 # ---- the counters ----

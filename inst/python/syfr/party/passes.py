@@ -24,8 +24,9 @@ from syfr.party.fields import SESSION_BYTES, Fields, Key, Place, octets, whole
 from syfr.party.messages import LinkChannel
 from syfr.party.peers import PeerLinks
 from syfr.party.preprocessing import Cell, join_rows
+from syfr.party.query import Query
 from syfr.party.reactor import Reactor
-from syfr.party.session import Query, Session
+from syfr.party.session import Session
 from syfr.protocol.channel import MESSAGES, Array, Run
 from syfr.protocol.roles import DEALER, Role
 from syfr.protocol.transcript import Transcript
@@ -232,7 +233,7 @@ class Passes:
     def _dealt(self, key: Key, sessions: Callable[[bytes], Session | None]) -> Member | None:
         session = sessions(key[0])
         place = Place(*key, 1)
-        if session is None or place.start < session.accepted_until or session.pool.ready_until < place.stop:
+        if session is None or place.start < session.accepted_until or not session.pool.has(place.start):
             return None
         query = self._accept(session, place)
         if query is None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from syfr.errors import ClosedError, DeadlineError, ProtocolError, SyfrError, error_classes
+from syfr.errors import BusyError, ClosedError, DeadlineError, ProtocolError, SyfrError, error_classes
 from syfr.link import Frame
 from syfr.party import executor
 from syfr.party.counts import Counts
@@ -24,8 +24,9 @@ from syfr.party.passes import Passes
 from syfr.party.peers import PeerLinks
 from syfr.party.pieces import Filling
 from syfr.party.preprocessing import ServerBlock
+from syfr.party.query import Query
 from syfr.party.reactor import Reactor
-from syfr.party.session import Query, Session
+from syfr.party.session import Session
 from syfr.protocol.channel import MESSAGES, Array, Run, Tag
 from syfr.protocol.roles import DEALER, Role
 from syfr.protocol.transcript import Transcript, seal
@@ -82,10 +83,12 @@ class Queries:
             masked = self._read_input(session, place, arrays)
             query = self._accept(session, place, _limit(patience))
         except SyfrError as error:
-            if not again:
+            # A frame that came again must not end the query that it repeats; no client asks the dealer.
+            new = not again and self._role is not DEALER
+            if new:
+                session.give_up(place)
                 self._early.pop(place.key, None)
-            # A frame that came again must not end the query that it repeats.
-            self._tell(session, place, error, () if again or self._role is DEALER else self._role.peers)
+            self._tell(session, place, error, self._role.peers if new else ())
             return
         query.masked_input = masked
         begun = place.key in self._early  # by the partner, alone
@@ -113,20 +116,13 @@ class Queries:
 
     def _accept(self, session: Session, place: Place, limit: float) -> Query:
         if self._role is not DEALER:  # who hears of queries only from the other two
-            self._require_room(session, place)
+            if self.refusal is not None:
+                raise self.refusal
+            self._load.require_room(session.client.name, place.rows)
         query = session.accept(place)
         self._load.begin(session.client.name, place.rows)
         query.deadline = self._reactor.after(limit, lambda: self._too_late(session, query, limit))
         return query
-
-    def _require_room(self, session: Session, place: Place) -> None:
-        try:
-            if self.refusal is not None:
-                raise self.refusal
-            self._load.require_room(session.client.name, place.rows)
-        except SyfrError:
-            session.accepted_until = max(session.accepted_until, place.stop)  # these rows are not used any more
-            raise
 
     def begin_waiting(self, session: Session) -> None:
         """Begin the parts whose rows are prepared; ask the dealer for rows that are not."""
@@ -141,6 +137,9 @@ class Queries:
                     self._send(DEALER, "more", {"session": session.number, "until": until})
                 if not session.has_rows(query.begun_until + 1):
                     return
+                if not session.pool.has(query.begun_until):
+                    self.fail(session, query, BusyError("Another worker has refused this query. Ask again."))
+                    break
                 if query.together:
                     self.passes.wait(session, query)
                 else:
@@ -351,17 +350,19 @@ class Queries:
         log.info("a query of %s failed: %s", session.client, error)
         self._early.pop(query.place.key, None)
         self.passes.ended(query)
-        session.let_go()
+        session.give_up(query.place)
         self._tell(session, query.place, error, self._role.peers if tell else ())
         if query.together:  # not at once: the others of the session may be about to fail too
             self._reactor.after(0, lambda: self.begin_waiting(session))
 
     def failed_elsewhere(self, session: Session, peer: Role, place: Place, fields: Fields) -> None:
-        """A peer says that a query has ended; if it did not begin here, its rows will not be used."""
+        """A peer says that a query has ended; if it did not begin at the dealer, nothing more is made for its rows."""
         query = session.queries.get(place.start)
         if query is not None:
             kind = error_classes().get(text(fields.get("code"), "code"), ProtocolError)
             self.fail(session, query, kind(text(fields.get("message"), "message", 2000)), tell=False)
+        elif self._role is DEALER:
+            session.give_up(place)
 
     def fail_waiting(self, session: Session, error: SyfrError) -> None:
         """End the queries of a session that wait for a pass."""

@@ -10,7 +10,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgpack
@@ -23,14 +23,11 @@ from syfr.party.fields import Place
 from syfr.party.models import Model
 from syfr.party.pieces import Filling, Held
 from syfr.party.pool import Pool
-from syfr.party.reactor import Timer
-from syfr.party.serving import Claim
+from syfr.party.query import Query
 from syfr.party.streams import PairKeys
-from syfr.party.trace import Trace
-from syfr.protocol.channel import Array, Run
+from syfr.protocol.channel import Array
 from syfr.protocol.roles import DEALER, Role
 from syfr.protocol.sharing import InputMask
-from syfr.protocol.transcript import Transcript
 from syfr.ring.fixedpoint import Words
 from syfr.ring.streams import derive_key
 from syfr.trust.identity import Identity
@@ -45,54 +42,6 @@ FLOWING_SECONDS = 0.03
 
 SHORT_SECONDS = 1.0
 """For a query that has run longer nothing else waits."""
-
-
-@dataclass(eq=False)
-class Query:
-    """A query at one worker, from its first frame to its end.
-
-    A query of many rows runs in parts, one for each block of prepared rows that it uses: a part begins as soon as its
-    block is ready, its numbers stay in the processor's cache, and the workers compute on one while another travels.
-
-    Attributes:
-        claim: what it counts as.
-        runs: the parts that have begun, in the order of their rows.
-        transcripts: theirs, at server0 and server1.
-        begun_until: rows below this belong to parts that have begun.
-        trace: of this query, if its owner has asked for one.
-        together: whether it runs in a pass with queries of others (passes.py).
-    """
-
-    place: Place
-    claim: Claim
-    masked_input: Words | None = field(default=None, repr=False)
-    runs: list[Run] = field(default_factory=list)
-    transcripts: list[Transcript] = field(default_factory=list, repr=False)
-    begun_until: int = 0
-    deadline: Timer | None = None
-    trace: Trace | None = None
-    together: bool = False
-    began: float = field(default_factory=time.monotonic)
-
-    def __post_init__(self) -> None:
-        self.begun_until = self.place.start
-
-    @property
-    def done(self) -> bool:
-        """Whether every part has ended."""
-        return self.begun_until == self.place.stop and all(run.done for run in self.runs)
-
-    @property
-    def missing(self) -> Role | None:
-        """The worker for whose message a part waits, if any does; preprocessing is no message of a query."""
-        return next((peer for run in self.runs for peer, _, name in run.missing if name != PIECE), None)
-
-    def end(self) -> None:
-        """Nothing of it goes on."""
-        for run in self.runs:
-            run.close()
-        if self.deadline is not None:
-            self.deadline.cancel()
 
 
 @dataclass(frozen=True, repr=False)
@@ -248,13 +197,14 @@ class Session:
         target = self.pool.next_row + ahead
         self._filling = self.pool.ready_until < (target if self._filling else target - ahead // 2)
         missing = max(target if self._filling else 0, self.wanted_until) - self.pool.ready_until
-        return max(0, min(missing, block_rows(self.rows, self._row_bytes)))
+        most, room = block_rows(self.rows, self._row_bytes), self.pool.room
+        return max(0, min(missing, most if room is None else min(most, room)))
 
     def _piece_is_due(self, weights: int) -> bool:
         """Whether the next piece should be dealt now: there is memory for it, or a query can do nothing without it."""
-        self.held.forget(self._is_over)
+        self.held.forget(lambda row: self._are_over(row, row + 1))
         making = self._dealing
-        if making is not None and self._is_over(making.place.start):
+        if making is not None and self._are_over(making.place.start, making.place.stop):
             making = self._dealing = None
         start = self.pool.ready_until if making is None else making.place.start
         wanted = bool(self.queries) or self.wanted_until > start
@@ -270,17 +220,27 @@ class Session:
     def _piece_bytes(self, making: _Making[preprocessing.Dealer] | None) -> int:
         return self.model.plan().piece_bytes(0 if making is None else making.next)
 
-    def _is_over(self, row: int) -> bool:
-        """Whether the query of a row has ended, or was refused."""
-        running = any(query.place.start <= row < query.place.stop for query in self.queries.values())
-        return row < self.accepted_until and not running
+    def _are_over(self, start: int, stop: int) -> bool:
+        """Whether the queries of these rows have ended, or were refused."""
+        running = any(query.place.start < stop and start < query.place.stop for query in self.queries.values())
+        return stop <= self.accepted_until and not running
 
     def give_up(self, place: Place) -> None:
-        """A query has failed at a server, perhaps before it began here: nobody waits for the rest of its pieces."""
-        rows = range(place.start, place.stop)
-        self.held.forget(lambda row: row in rows)
-        if self._dealing is not None and self._dealing.place.start in rows:
-            self._dealing = None
+        """A query has failed or was refused, perhaps before it began here: nothing more is made or kept for its rows.
+
+        What the dealer has on the way to a server then is thrown away where it arrives.
+        """
+        if place.start <= self.accepted_until < place.stop:
+            self.accepted_until = place.stop
+        self.pool.pass_over(place.start, place.stop)
+        if self._preparing is not None and self._are_over(self._preparing.place.start, self._preparing.place.stop):
+            self._preparing = None
+        if self.role is DEALER:
+            self.pool.leave_out(place.start, place.stop)
+            rows = range(place.start, place.stop)
+            self.held.forget(lambda row: row in rows)
+            if self._dealing is not None and self._dealing.place.start in rows:
+                self._dealing = None
 
     def deal(self, rows: int) -> Dealt:
         """Make a block at the dealer, or the next piece of one."""
@@ -318,7 +278,7 @@ class Session:
     def dealt(self, dealt: Dealt) -> None:
         """Take in what the dealer sent; raises ProtocolError when it is not what comes next."""
         if dealt.piece == 0:
-            right = dealt.block == self._blocks and dealt.place.start == self._received_until
+            right = dealt.block == self._blocks and dealt.place.start >= self._received_until
         else:
             right = (dealt.block, dealt.piece, dealt.place) == self._receiving
         if not right or dealt.piece >= len(self.pieces) or (len(self.pieces) > 1 and dealt.place.rows > 1):
@@ -344,6 +304,9 @@ class Session:
         """Prepare the oldest block that waits, or the oldest piece."""
         dealt = self.pending.popleft()
         place, making = dealt.place, self._preparing
+        if self._are_over(place.start, place.stop):
+            self.pool.leave_out(place.start, place.stop)
+            return
         if dealt.piece == 0:
             mask, plan = self._input_masks[0].rows(place.start, place.rows), self.model.plan(dealt.padded)
             streams = self.keys.block(dealt.block)
@@ -354,13 +317,6 @@ class Session:
         self._preparing = self._made(making, making.work.prepare(self.pieces[dealt.piece], dealt.message))
         if dealt.piece == 0 and place.start == self.pool.next_row:
             self.expect(self.rows)
-
-    def let_go(self) -> None:
-        """Keep nothing for rows that are over: a query has failed."""
-        if len(self.pieces) > 1:
-            self.pool.cut_ahead(1)
-            if self._preparing is not None and self._is_over(self._preparing.place.start):
-                self._preparing = None
 
     @property
     def starved(self) -> bool:

@@ -305,8 +305,7 @@ class Sessions:
         session = self._sessions.get(place.session)
         if session is not None:
             self._queries.failed_elsewhere(session, peer, place, fields)
-            if self._role is DEALER and len(session.pieces) > 1:
-                session.give_up(place)
+            if self._role is DEALER:
                 self._restless[session.number] = session
 
     def began(self, peer: Role, fields: Fields, _: Frame) -> None:
