@@ -14,7 +14,7 @@ from workers import SERVERS, Cluster, Session, check_serving, cluster_of, digits
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Three workers that give up a query after two seconds."""
-    patch = "from syfr.party import queries\nqueries.QUERY_SECONDS = 2.0"
+    patch = "from syfr.party import query\nquery.QUERY_SECONDS = 2.0"
     with cluster_of(tmp_path_factory.mktemp("cluster"), all=patch) as made:
         yield made
 

@@ -301,6 +301,21 @@ def test_a_query_that_fails_in_the_middle_of_its_pieces_leaves_the_session_as_it
         assert [session.check(seed=seed) for seed in range(2)] == [12, 12]
 
 
+NEVER_IDLE = """
+from syfr.party import sessions
+sessions.Sessions.idle = lambda self: False
+"""
+"""A worker that always has something else to do."""
+
+
+def test_a_query_gets_its_pieces_whatever_else_goes_on(tmp_path: Path) -> None:
+    with cluster_of(tmp_path, all=TINY + NEVER_IDLE) as busy, busy.client() as client:
+        for model in (digits(), perceptron()):
+            session = client.open(serve(busy, model), model)
+            session.check()
+            session.check(rows=3)
+
+
 @pytest.mark.parametrize(("refusals", "size", "ahead"), [(1, 60_000, 200_000), (3, 60_000, 480_000)])
 def test_a_session_goes_on_after_rows_whose_pieces_nobody_used(
     tmp_path: Path, refusals: int, size: int, ahead: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -79,6 +80,26 @@ def test_nothing_is_prepared_for_rows_of_refused_queries(cluster: Cluster) -> No
         session.check(256)
         query = 256 * program_cost(model.program).preprocessing_bytes
         assert query <= dealt(owner) - before < 4 * query  # for this one, and some ahead
+
+
+def test_a_query_that_one_worker_has_refused_does_not_begin_at_the_other(cluster: Cluster) -> None:
+    """Though its frame comes there later."""
+    model = perceptron()
+    with cluster.owner() as owner, cluster.client() as client:
+        number = owner.shared(model)
+        session = client.open(number, model)
+        owner.wires["server1"].call("pause", model=number)
+        frame = session.frame(model.input(1), 0)
+        client.wires["server1"].send(frame)
+        with pytest.raises(NotServedError):
+            session.part("server1", 0)
+        time.sleep(0.2)
+        client.wires["server0"].send(frame)
+        with pytest.raises(NotServedError):
+            session.part("server0", 0)
+        owner.serve(number)
+        session.next_row = 1
+        session.check()
 
 
 def dealt(owner: Owner) -> int:

@@ -372,7 +372,7 @@ def test_connections_that_come_and_go_leave_the_next_one_served(cluster: Cluster
 
 
 def test_a_query_fails_when_one_server_never_sees_it(tmp_path_factory: pytest.TempPathFactory) -> None:
-    patch = "from syfr.party import queries\nqueries.QUERY_SECONDS = 1.0"
+    patch = "from syfr.party import query\nquery.QUERY_SECONDS = 1.0"
     model = perceptron()
     with cluster_of(tmp_path_factory.mktemp("late"), all=patch) as cluster:
         with cluster.owner() as owner, cluster.client() as client:

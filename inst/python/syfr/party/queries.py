@@ -24,7 +24,7 @@ from syfr.party.passes import Passes
 from syfr.party.peers import PeerLinks
 from syfr.party.pieces import Filling
 from syfr.party.preprocessing import ServerBlock
-from syfr.party.query import Query
+from syfr.party.query import LONGEST_SECONDS, Query, time_limit
 from syfr.party.reactor import Reactor
 from syfr.party.session import Session
 from syfr.protocol.channel import MESSAGES, Array, Run, Tag
@@ -34,13 +34,6 @@ from syfr.ring.fixedpoint import WIRE_BYTES, Words
 from syfr.ring.packing import unpack_elements
 
 log = logging.getLogger("syfr.party")
-
-QUERY_SECONDS = 60.0
-LONGEST_SECONDS = 600.0
-"""A query ends after so long if its client does not say how long it waits; and after so long, whatever it says."""
-
-PATIENCE = 0.9
-"""A query ends after this part of the time that its client waits, so that the client hears why."""
 
 MAX_ROWS = 4096
 MAX_EARLY = 16 * MAX_ROWS
@@ -81,7 +74,9 @@ class Queries:
         again = place.start < session.accepted_until
         try:
             masked = self._read_input(session, place, arrays)
-            query = self._accept(session, place, _limit(patience))
+            if place.start in session.refused:
+                raise session.refused.pop(place.start)
+            query = self._accept(session, place, time_limit(patience))
         except SyfrError as error:
             # A frame that came again must not end the query that it repeats; no client asks the dealer.
             new = not again and self._role is not DEALER
@@ -98,7 +93,7 @@ class Queries:
     def compute(self, session: Session, place: Place, masked: Words, patience: float) -> None:
         """The one row of a computation, which is here already."""
         try:
-            query = self._accept(session, place, _limit(patience))
+            query = self._accept(session, place, time_limit(patience))
         except SyfrError as error:
             self._tell(session, place, error, self._role.peers)
             return
@@ -356,13 +351,16 @@ class Queries:
             self._reactor.after(0, lambda: self.begin_waiting(session))
 
     def failed_elsewhere(self, session: Session, peer: Role, place: Place, fields: Fields) -> None:
-        """A peer says that a query has ended; if it did not begin at the dealer, nothing more is made for its rows."""
+        """A peer says that a query has ended; what did not begin here does not begin any more."""
+        kind = error_classes().get(text(fields.get("code"), "code"), ProtocolError)
+        error = kind(text(fields.get("message"), "message", 2000))
         query = session.queries.get(place.start)
         if query is not None:
-            kind = error_classes().get(text(fields.get("code"), "code"), ProtocolError)
-            self.fail(session, query, kind(text(fields.get("message"), "message", 2000)), tell=False)
+            self.fail(session, query, error, tell=False)
         elif self._role is DEALER:
             session.give_up(place)
+        else:
+            session.refused_elsewhere(place, error)
 
     def fail_waiting(self, session: Session, error: SyfrError) -> None:
         """End the queries of a session that wait for a pass."""
@@ -394,8 +392,3 @@ class Queries:
             self._links.send(peer, kind, fields)
         except ClosedError:
             return  # a lost link ends all sessions by itself
-
-
-def _limit(patience: float) -> float:
-    """Seconds that a query may take whose client waits so long."""
-    return QUERY_SECONDS if math.isinf(patience) else min(LONGEST_SECONDS, PATIENCE * patience)

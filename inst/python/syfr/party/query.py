@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 
@@ -14,6 +15,18 @@ from syfr.protocol.channel import Run
 from syfr.protocol.roles import Role
 from syfr.protocol.transcript import Transcript
 from syfr.ring.fixedpoint import Words
+
+QUERY_SECONDS = 60.0
+LONGEST_SECONDS = 600.0
+"""A query ends after so long if its client does not say how long it waits; and after so long, whatever it says."""
+
+PATIENCE = 0.9
+"""A query ends after this part of the time that its client waits, so that the client hears why."""
+
+
+def time_limit(patience: float) -> float:
+    """Seconds that a query may take whose client waits so long."""
+    return QUERY_SECONDS if math.isinf(patience) else min(LONGEST_SECONDS, PATIENCE * patience)
 
 
 @dataclass(eq=False)

@@ -15,7 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgpack
 
-from syfr.errors import ProtocolError
+from syfr.errors import ProtocolError, SyfrError
 from syfr.party import pieces, preprocessing
 from syfr.party.ahead import AHEAD_ROWS, LEAST_WEIGHT, MOST_WEIGHT, ahead_bytes, block_rows
 from syfr.party.executor import PIECE
@@ -39,6 +39,9 @@ WINDOW_BYTES = 8 << 20
 
 FLOWING_SECONDS = 0.03
 """A query that comes so soon after the last one of its session is likely followed by another."""
+
+MAX_REFUSED = 256
+"""Queries that a peer has refused and that have not come here; more are not remembered."""
 
 SHORT_SECONDS = 1.0
 """For a query that has run longer nothing else waits."""
@@ -84,6 +87,7 @@ class Session:
     Attributes:
         rows: of one request.
         queries: those that have not ended, by first row.
+        refused: why a peer has refused queries that have not come here yet, by first row.
         flowing: whether its queries follow each other so closely that preprocessing has to be made while they run.
         accepted_until: rows below this belong to queries that were accepted or refused.
         confirmed: at the dealer, the servers that have the session open too.
@@ -111,6 +115,7 @@ class Session:
         self.keys = keys
         self.pool = Pool()
         self.queries: dict[int, Query] = {}
+        self.refused: dict[int, SyfrError] = {}
         self.flowing = False
         self._last_end = -math.inf
         self.accepted_until = 0
@@ -200,6 +205,14 @@ class Session:
         most, room = block_rows(self.rows, self._row_bytes), self.pool.room
         return max(0, min(missing, most if room is None else min(most, room)))
 
+    @property
+    def waited_for(self) -> bool:
+        """Whether a query can do nothing more before the dealer has made a block, or a piece of one."""
+        making = self._dealing
+        if making is not None and (self.queries or self.wanted_until > making.place.start):
+            return True
+        return self.pool.ready_until < self.wanted_until
+
     def _piece_is_due(self, weights: int) -> bool:
         """Whether the next piece should be dealt now: there is memory for it, or a query can do nothing without it."""
         self.held.forget(lambda row: self._are_over(row, row + 1))
@@ -241,6 +254,13 @@ class Session:
             self.held.forget(lambda row: row in rows)
             if self._dealing is not None and self._dealing.place.start in rows:
                 self._dealing = None
+
+    def refused_elsewhere(self, place: Place, error: SyfrError) -> None:
+        """At server0 and server1: the partner has refused a query that is still on its way here."""
+        if place.start >= self.accepted_until:
+            self.refused[place.start] = error
+            if len(self.refused) > MAX_REFUSED:
+                del self.refused[next(iter(self.refused))]
 
     def deal(self, rows: int) -> Dealt:
         """Make a block at the dealer, or the next piece of one."""

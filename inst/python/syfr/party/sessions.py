@@ -212,6 +212,8 @@ class Sessions:
         self._queries.message(peer, session, place, meta[3:], frame.arrays)
         if self._role is DEALER:
             self._restless[session.number] = session
+        elif session.pending:
+            self._feed(session)
 
     def _named(self, fields: Fields) -> Session | None:
         """The session that a frame names, if it has not ended."""
@@ -280,8 +282,7 @@ class Sessions:
             block, piece = whole(fields.get("block"), "block"), whole(fields.get("piece"), "piece")
             session.dealt(Dealt(block, piece, place, fields.get("padded") is True, message))
             self._restless[session.number] = session
-            if session.starved:
-                self._prepare(session)
+            self._feed(session)
             self._queries.begin_waiting(session)
         except ProtocolError as error:
             self.end(session.number, error)
@@ -297,7 +298,7 @@ class Sessions:
         session = self._named(fields)
         if session is not None and self._role is DEALER:
             session.held.used(peer, whole(fields.get("row"), "row"), whole(fields.get("piece"), "piece"))
-            self._restless[session.number] = session
+            self._deal_soon(session)
 
     def failed(self, peer: Role, fields: Fields, _: Frame) -> None:
         """A query has ended at a peer."""
@@ -325,16 +326,22 @@ class Sessions:
     def _want(self, session: Session, until: int) -> None:
         if self._role is DEALER and until - session.pool.ready_until <= 2 * MAX_ROWS:
             session.wanted_until = max(session.wanted_until, until)
-            if session.number not in self._wanted:
-                self._wanted[session.number] = session
-                if len(self._wanted) == 1:
-                    self._deal_wanted()
+            self._deal_soon(session)
+
+    def _deal_soon(self, session: Session) -> None:
+        """Deal what a query waits for before the rest, and whatever else goes on."""
+        if not session.waited_for:
+            self._restless[session.number] = session
+        elif session.number not in self._wanted:
+            self._wanted[session.number] = session
+            if len(self._wanted) == 1:
+                self._deal_wanted()
 
     def _deal_wanted(self) -> None:
         """One block of what a query waits for; then the connections and other sessions have their turn."""
         for number, session in list(self._wanted.items())[:1]:
             del self._wanted[number]
-            if session.pool.ready_until < session.wanted_until and self._deal(session) and number in self._sessions:
+            if session.waited_for and self._deal(session) and number in self._sessions:
                 self._wanted[number] = session
             elif number in self._sessions:  # the later pieces of its row are made when there is memory for them
                 self._restless[number] = session
@@ -379,6 +386,14 @@ class Sessions:
         self._links.send(Role.SERVER1, "dealt", fields, dealt.message or ())
         self._queries.pieces_came(session)
         return True
+
+    def _feed(self, session: Session) -> None:
+        """Prepare what a query can do nothing without, whatever else goes on; the rest has time."""
+        try:
+            while session.starved and self._prepare(session):
+                pass
+        except SyfrError as error:
+            self.end(session.number, error)
 
     def _prepare(self, session: Session) -> bool:
         if not session.pending:
