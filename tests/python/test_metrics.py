@@ -43,8 +43,9 @@ def test_the_counters_are_those_of_the_status() -> None:
 
 
 def test_an_address_that_cannot_be_used_is_refused() -> None:
-    with pytest.raises(InputTypeError, match="Give a port"):
-        publish("localhost", lambda: STATUS)
+    for address in ("localhost", "99999", "nowhere.invalid:9090"):
+        with pytest.raises(InputTypeError, match="Give a port"):
+            publish(address, lambda: STATUS)
     port = publish("0", lambda: STATUS)
     with pytest.raises(PortInUseError, match="Choose another port"):
         publish(str(port), lambda: STATUS)

@@ -16,12 +16,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from handshakes import HOSTS
 from syfr.directories import state_directory
-from syfr.errors import CredentialsError, NotServedError, NotSharedError, ProtocolError, WorkerError
+from syfr.errors import CredentialsError, NotServedError, NotSharedError, ProtocolError, SyfrError, WorkerError
 from syfr.link import Frame
 from syfr.party import state
 from syfr.party.state import StateDirectory, seal, unseal
+from syfr.player import load_worker
 from syfr.protocol import sharing
+from syfr.protocol.roles import SERVERS as ROLES
+from syfr.protocol.roles import Role
+from syfr.trust.credentials import create_credentials
 from workers import DEADLINE, SERVERS, Client, Cluster, Model, dense, perceptron, share_messages
 
 NUMBER = "0123456789abcdef" * 2
@@ -451,3 +456,15 @@ def test_no_error_of_the_player_tells_the_key(tmp_path: Path) -> None:
     cluster.stop()
     assert json.loads(said)["error"] == "credentials"
     assert b"secret" not in said
+
+
+def test_a_worker_that_cannot_listen_or_keep_anything_says_so_at_its_start(tmp_path: Path) -> None:
+    credentials = create_credentials(tmp_path / "cluster", HOSTS).directory / "server0"
+    for host, listen, kept_in, message in (
+        ("nowhere.invalid:4000", None, "state", "host of nowhere.invalid:4000 is not known.* Correct the address"),
+        ("localhost:4000", "x", "state", "'x' has no port.* Write it like 'x:4000'"),
+        ("localhost:4000", None, "/proc/syfr/state", "cannot be kept in /proc/syfr/state.* another `state_dir`"),
+    ):
+        addresses = dict.fromkeys(ROLES, host)
+        with pytest.raises(SyfrError, match=message):
+            load_worker(Role.SERVER0, addresses, credentials, False, tmp_path / kept_in, listen)

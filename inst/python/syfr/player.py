@@ -60,6 +60,8 @@ def load_worker(
         from syfr.party.service import Worker
         from syfr.party.state import StateDirectory
     kept = None if managed else StateDirectory(state or state_directory(hosts, role.label), role.label, bundle.cluster)
+    if kept is not None:
+        kept.make()  # rather than when the first model is shared, and its owner hears of it
     return Worker(role, addresses, bundle, managed, kept, listen)
 
 

@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Callable
 
 from syfr.directories import split_address
-from syfr.errors import CredentialsError, PortInUseError, SyfrError
+from syfr.errors import CredentialsError, InputTypeError, PortInUseError, SyfrError
 from syfr.link import Connection, Frame, Limits
 from syfr.party.reactor import Reactor
 from syfr.trust.identity import Identity
@@ -167,8 +167,10 @@ class Listener:
 
     def __init__(self, reactor: Reactor, address: str, accepted: Callable[[socket.socket], None]) -> None:
         host, port = split_address(address)
+        if port is None:
+            raise InputTypeError(f"The address {address!r} has no port. Write it like '{host}:4000'.")
         self._accepted = accepted
-        self._socket = _listen(host, port or 0, address)
+        self._socket = _listen(host, port, address)
         self._socket.setblocking(False)
         self.port: int = self._socket.getsockname()[1]
         self._reactor = reactor
@@ -193,7 +195,13 @@ class Listener:
 
 
 def _listen(host: str, port: int, address: str) -> socket.socket:
-    family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except (OSError, UnicodeError) as error:
+        raise InputTypeError(
+            f"The host of {address} is not known on this machine: {getattr(error, 'strerror', None) or error}. "
+            "Correct the address, or say with `listen` where this worker listens, like '0.0.0.0:4000'."
+        ) from error
     listening = socket.socket(family, kind, protocol)
     try:
         if os.name == "posix":

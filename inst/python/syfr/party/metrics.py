@@ -6,6 +6,8 @@ They are read from the worker at the moment of a look; the loop does nothing for
 from __future__ import annotations
 
 import itertools
+import re
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -92,7 +94,7 @@ def publish(address: str, status: Status) -> int:
     """Serve the counters at ``[host:]port``, on loopback unless a host is named; returns the port.
 
     Raises:
-        InputTypeError: prometheus_client is not installed, or the address has no port.
+        InputTypeError: prometheus_client is not installed, or the address has no port, or one of no known host.
         PortInUseError: the address is taken.
     """
     try:
@@ -102,12 +104,18 @@ def publish(address: str, status: Status) -> int:
             "Metrics need the package prometheus_client. Install it, or start the worker without --metrics."
         ) from error
     host, _, port = address.rpartition(":")
-    if not port.isdigit():
-        raise InputTypeError(f"The address for metrics is '{address}'. Give a port, or a host and a port.")
+    if not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
+        raise InputTypeError(
+            f"The address for metrics is '{address}'. Give a port up to 65535, or a host and a port: host:port."
+        )
     registry = CollectorRegistry()
     registry.register(WorkerMetrics(status))
     try:
         server, _ = start_http_server(int(port), addr=host or LOOPBACK, registry=registry)
+    except (socket.gaierror, UnicodeError) as error:
+        raise InputTypeError(
+            f"The host of {address}, for metrics, is not known on this machine. Give a port alone, or another host."
+        ) from error
     except OSError as error:
         raise PortInUseError(
             f"Metrics cannot be served at {address}: {error.strerror}. Choose another port."

@@ -27,6 +27,7 @@ import logging
 import os
 import re
 import struct
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,8 @@ class StateDirectory:
     """The state directory of one worker.
 
     Args:
-        directory: made when something is first kept; it can serve one role of one cluster at a time.
+        directory: made by :meth:`make`, or when something is first kept; it can serve one role of one cluster at a
+            time.
         role, cluster: whose files they are: "server0", and the cluster's id.
 
     Raises:
@@ -89,6 +91,18 @@ class StateDirectory:
                 f"{path} is not a key. Restore it, or delete the directory and share the models again."
             )
         return secret
+
+    def make(self) -> None:
+        """Make the directory if it is not there; raises WorkerError when nothing can be kept in it."""
+        try:
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.directory):
+                pass
+        except OSError as error:
+            raise WorkerError(
+                f"Shares cannot be kept in {self.directory}: {error.strerror or error}. "
+                "Make it a directory that the worker can write to, or start the worker with another `state_dir`."
+            ) from error
 
     def _make_secret(self) -> bytes:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
