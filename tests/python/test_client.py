@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,13 +93,14 @@ def test_shapes_that_no_model_has(fakes: Workers, shapes: tuple[object, object])
 
 def test_bad_arguments_are_refused_before_anything_is_sent(fakes: Workers) -> None:
     client, workers = fakes()
-    for arguments, error in [
-        ((3, OUT), InputTypeError),
-        ((IN, "text"), InputTypeError),
-        ((IN, OUT, 3), InputTypeError),
-        ((IN, OUT, None, -1), ValueRangeError),
+    for arguments, error, message in [
+        ((3, OUT), InputTypeError, "The input shape is 3. Give"),
+        ((None, OUT), InputTypeError, "The input shape is missing. Give"),
+        ((IN, "text"), InputTypeError, "The output shape is 'text'. Give"),
+        ((IN, OUT, 3), InputTypeError, "model is 3"),
+        ((IN, OUT, None, -1), ValueRangeError, "timeout is -1"),
     ]:
-        with pytest.raises(error):
+        with pytest.raises(error, match=re.escape(message)):
             client.connecting(*arguments)
     assert not any(worker.received for worker in workers.values())
 
@@ -185,6 +188,9 @@ def test_several_models_of_the_same_shapes_are_told_apart_by_name_or_number() ->
     assert choose([first, second], *shapes, first.number) is first
     with pytest.raises(NotSharedError, match="No model called 'third'"):
         choose([first, second], *shapes, "third")
+    again = replace(first, number="0" * 32)
+    with pytest.raises(ShapeError, match=f"are called 'first': {first.number} and {again.number}. Give the number"):
+        choose([first, again, second], *shapes, "first")
 
 
 def test_a_batch_is_of_any_size_whatever_the_model_says() -> None:

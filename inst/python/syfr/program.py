@@ -328,9 +328,11 @@ class Program:
 def check_rows(shape: Shape, row: Shape) -> int:
     """The number of rows in an array of ``shape``; raises ShapeError when they are not of the shape ``row``."""
     if len(shape) != len(row) + 1 or shape[1:] != row or shape[0] < 1:
+        empty = shape[:1] == (0,)
         raise ShapeError(
-            f"The input has shape {_show(shape)}; the model takes {_show(('rows', *row))}. "
-            "Reshape it, keeping the batch axis even for a single row."
+            f"The input has shape {_show(shape)}{', so no rows' if empty else ''}; "
+            f"the model takes {_show(('rows', *row))}. "
+            + ("Give at least one row." if empty else "Reshape it, keeping the batch axis even for a single row.")
         )
     return shape[0]
 

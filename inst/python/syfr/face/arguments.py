@@ -23,9 +23,18 @@ Batch = tuple[int | None, Shape | tuple[Shape, ...]]
 """Rows of a request (None when left open), and the shape of a row: several shapes for several inputs or outputs."""
 
 
+def whole_argument(value: object, name: str) -> int:
+    """A whole number: 3, 3.0 or -3."""
+    if isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_)):
+        number = float(value)
+        if number.is_integer() and abs(number) < 2**53:
+            return int(number)
+    raise InputTypeError(f"{name} is {_shown(value)}. Give a whole number.")
+
+
 def count_argument(value: object, name: str) -> int:
     """A positive whole number: 3, or 3.0."""
-    found = _whole(value, name)
+    found = whole_argument(value, name)
     if found < 1:
         raise ValueRangeError(f"{name} is {found}. Give a positive whole number.")
     return found
@@ -37,7 +46,7 @@ def seconds_argument(value: object, name: str = "timeout") -> float:
         raise InputTypeError(f"{name} is {_shown(value)}. Give a number of seconds.")
     seconds = float(value)
     if not 0 < seconds < math.inf:
-        raise ValueRangeError(f"{name} is {seconds:g}. Give a positive number of seconds.")
+        raise ValueRangeError(f"{name} is {seconds:g}. Give a positive and finite number of seconds.")
     return seconds
 
 
@@ -71,7 +80,7 @@ def range_argument(value: object, name: str = "input_range") -> tuple[float, flo
         raise InputTypeError(f"{name} is {_shown(value)}. Give two numbers, the smallest and the largest input.")
     low, high = (float(end) for end in ends)
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ValueRangeError(f"{name} is ({low:g}, {high:g}). Give two finite numbers, the smaller first.")
+        raise ValueRangeError(f"{name} is from {low:g} to {high:g}. Give two finite numbers, the smaller first.")
     return low, high
 
 
@@ -124,6 +133,8 @@ def array_argument(value: object, program: Program, name: str = "x") -> NDArray[
 def _parts(value: object, program: Program, name: str) -> list[tuple[object, Part, str]]:
     """What was given for each input, the input, and what to call it in messages."""
     parts = program.inputs
+    if not parts and isinstance(value, Mapping):
+        raise InputTypeError(f"{name} has names, and the model has only one input. Give a numeric array.")
     if not parts:
         return [(value, Part(name, program.input_shape), name)]
     if len(parts) == 1 and not isinstance(value, Mapping):
@@ -187,17 +198,9 @@ def _check_values(array: NDArray[np.float64], program: Program, part: Part, name
     low, high = program.input_range
     if smallest < low or largest > high:
         raise ValueRangeError(
-            f"{name} has values from {smallest:g} to {largest:g}; the model takes {low:g} to {high:g}. "
+            f"{name} has values from {smallest:g} to {largest:g}; the model takes {low:g} to {high:g} (input_range). "
             "Scale the input as for training (pixels, for example, divided by 255)."
         )
-
-
-def _whole(value: object, name: str) -> int:
-    if isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_)):
-        number = float(value)
-        if number.is_integer() and abs(number) < 2**53:
-            return int(number)
-    raise InputTypeError(f"{name} is {_shown(value)}. Give a whole number.")
 
 
 def _kind(array: NDArray[Any]) -> str:
@@ -205,8 +208,12 @@ def _kind(array: NDArray[Any]) -> str:
 
 
 def _shown(value: object) -> str:
-    """A value for a message: short ones as they are, others by their class."""
-    if value is None or isinstance(value, (bool, int, float, str)):
+    """A value for a message, the same for R and Python: short ones as they are, others by their class."""
+    if value is None:
+        return "missing"
+    if isinstance(value, (bool, np.bool_)):
+        return "true" if value else "false"
+    if isinstance(value, (int, float, str)):
         shown = repr(value)
         return shown if len(shown) <= 40 else f"{shown[:37]}..."
     return f"of class {type(value).__name__}"

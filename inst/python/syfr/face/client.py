@@ -111,7 +111,8 @@ class Client:
             ShapeError: no model there has the shapes; the message lists those that are there.
             UnreachableError, CredentialsError: a worker is not there, or this client has no certificate for it.
         """
-        inputs, outputs = batch_shape_argument(in_shape, "in_shape"), batch_shape_argument(out_shape, "out_shape")
+        inputs = batch_shape_argument(in_shape, "The input shape")
+        outputs = batch_shape_argument(out_shape, "The output shape")
         name = None if model is None else text_argument(model, "model")
         seconds = seconds_argument(timeout)
 

@@ -99,6 +99,9 @@ def choose(found: list[Found], inputs: Batch, outputs: Batch, name: str | None) 
         raise ShapeError(f"No model there goes {asked}. There are {_listed(named)}; give the shapes of one of them.")
     served = [model for model in fitting if model.serving] or fitting
     if len(served) > 1:
+        if name is not None:
+            numbers = " and ".join(model.number for model in served)
+            raise ShapeError(f"Several models there are called '{name}': {numbers}. Give the number of one as `model`.")
         names = ", ".join(f"'{model.name}' ({model.number})" for model in served)
         raise ShapeError(f"Several models there have these shapes: {names}. Name one of them as `model`.")
     return served[0]
