@@ -106,7 +106,7 @@ def test_where_there_is_no_label(classifier: KerasObject) -> None:
     image = sequential(KERAS, (6, 5), layers.Dense(3, name="it"))
     with pytest.raises(UnsupportedLayerError, match=r"'it' ends the model with rows of \(6, 3\).*one number for each"):
         imported(image, output="label")
-    with pytest.raises(UnsupportedLayerError, match="no 6 best"):
+    with pytest.raises(ValueRangeError, match=r"k is 6; the model gives 5 .* Give k up to 5"):
         imported(classifier, output="top_k", k=6)
 
 
@@ -118,7 +118,7 @@ def test_digits_and_precision(classifier: KerasObject) -> None:
     assert formats() == (14, 42, 10)
     assert formats(digits=None) == (14, 42, 14)
     assert formats(digits=0.0) == (14, 42, 0)
-    assert formats(digits=12, precision=8) == (8, 36, 8)
+    assert formats(digits=10, precision=8) == (8, 36, 8)
     assert formats(precision=18.0, digits=14) == (18, 46, 14)
     found = ask(imported(classifier, output="logits", precision=17, digits=3), X)
     np.testing.assert_allclose(found, logits(classifier), atol=0.126)
@@ -138,9 +138,13 @@ def test_names_of_classes_are_told_to_clients(classifier: KerasObject, binary: K
         ({"precision": 3}, ValueRangeError, r"precision is 3\. Give 6 to 18"),
         ({"precision": "high"}, InputTypeError, "precision"),
         ({"k": 0, "output": "top_k"}, ValueRangeError, "k is 0"),
-        ({"digits": -1}, ValueRangeError, "digits is -1"),
+        ({"digits": -1}, ValueRangeError, r"digits is -1\. Give 0 to 14"),
+        ({"digits": 15}, ValueRangeError, r"digits is 15\. Give 0 to 14"),
         ({"classes": "abcde"}, InputTypeError, "classes must be several names"),
-        ({"classes": ["a", "b"]}, ValueRangeError, "classes has 2 names; the model tells 5 classes apart"),
+        ({"classes": ["a", "b"]}, ValueRangeError, r"has 2 names; the model tells 5 classes apart\. Give"),
+        ({"classes": ["a"]}, ValueRangeError, "classes has 1 name;"),
+        ({"input_range": (0, 1e9)}, ValueRangeError, "input_range is from 0 to 1e.09; inputs must be below .* Scale"),
+        ({"input_range": (0, 1e-9)}, ValueRangeError, "it must be wider than"),
         ({"classes": list("abcda")}, ValueRangeError, "a name twice"),
         ({"allow_unproven": 1}, InputTypeError, "allow_unproven"),
         ({"calibrate": np.zeros((2, 5))}, ShapeError, r"\(2, 5\); the model takes \(rows, 6\)"),
@@ -228,6 +232,20 @@ def test_inputs_that_cannot_be_meant(x: object, error: type[Exception], message:
     program = imported(two_inputs()).program
     with pytest.raises(error, match=message):
         array_argument(x, program)
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "message"),
+    [
+        ({"a": np.zeros((1, 6))}, InputTypeError, "x has names, and the model has only one input"),
+        (np.zeros((0, 6)), ShapeError, r"\(0, 6\), so no rows; .* Give at least one row"),
+    ],
+)
+def test_inputs_that_one_input_does_not_take(
+    classifier: KerasObject, x: object, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        array_argument(x, imported(classifier).program)
 
 
 def test_a_model_of_several_ends_is_found_by_all_its_shapes() -> None:

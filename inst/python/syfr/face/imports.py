@@ -7,7 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 from syfr.errors import InputTypeError, ValueRangeError
-from syfr.face.arguments import array_argument, count_argument, flag_argument, range_argument, text_argument
+from syfr.face.arguments import (
+    array_argument,
+    count_argument,
+    flag_argument,
+    range_argument,
+    text_argument,
+    whole_argument,
+)
 from syfr.importing.calibration import checked
 from syfr.importing.keras_import import DIGITS, OUTPUTS, Imported, import_model
 from syfr.ring.fixedpoint import Precision
@@ -81,12 +88,13 @@ def _output(value: object) -> str:
 
 
 def _digits(value: object, bits: int) -> int | None:
-    """As many digits as the format has, at most; None for all."""
+    """As many digits as the format has, at most; None for all. The usual number may be more than there are."""
     if value is None:
         return None
-    if value == 0 and not isinstance(value, bool):
-        return 0
-    return min(count_argument(value, "digits"), bits)
+    digits = whole_argument(value, "digits")
+    if not 0 <= digits <= max(bits, DIGITS):
+        raise ValueRangeError(f"digits is {digits}. Give 0 to {bits}, the binary digits of the model's precision.")
+    return min(digits, bits)
 
 
 def _classes(value: object) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from syfr.errors import UnsupportedLayerError
+from syfr.errors import UnsupportedLayerError, ValueRangeError
 from syfr.importing.elements import Curved, Softmax, Sum
 from syfr.importing.graph import Answer, Exact, Graph
 from syfr.importing.places import Join, NewShape
@@ -45,11 +45,13 @@ def _labelled(graph: Graph, answer: Answer, shape: Shape, count: int, precision:
     classes = math.prod(shape)
     node = graph.nodes.get(answer.value)
     layer = "input" if node is None else node.operation.layer
-    if classes != max(shape) or not 1 <= count <= classes or classes > MAX_RANKED:
+    if classes != max(shape) or classes > MAX_RANKED:
         raise UnsupportedLayerError(
-            f"Layer '{layer}' ends the model with rows of {shape}, of which no {count} best of at most {MAX_RANKED} "
-            "classes can be found. End the model with one number for each class, or choose output 'model' or 'logits'."
+            f"Layer '{layer}' ends the model with rows of {shape}; labels are for at most {MAX_RANKED} classes. "
+            "End the model with one number for each class, or choose output 'model' or 'logits'."
         )
+    if count > classes:
+        raise ValueRangeError(f"k is {count}; the model gives {classes} number(s) for a row. Give k up to {classes}.")
     value = answer.value
     if len(shape) > 1:
         value = graph.add(NewShape(layer, (classes,)), value)

@@ -69,8 +69,7 @@ def import_model(
         ValueRangeError: weights or an input range are not finite.
     """
     low, high = (float(end) for end in input_range)
-    if not (low < high and max(abs(low), abs(high)) < MAX_INPUT and high - low > 1 / MAX_INPUT):
-        raise ValueRangeError(f"input_range is {input_range}; give two finite numbers, the smaller first.")
+    _check_range(low, high)
     if not is_model(model):
         raise InputTypeError(f"An object of class {type(model).__name__} is not a Keras model; pass a built one.")
     number_format = precision or Precision()
@@ -101,13 +100,24 @@ def import_model(
     return Imported(program, weights, known)
 
 
+def _check_range(low: float, high: float) -> None:
+    given = f"input_range is from {low:g} to {high:g}"
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueRangeError(f"{given}. Give two finite numbers, the smaller first.")
+    if max(abs(low), abs(high)) >= MAX_INPUT:
+        raise ValueRangeError(f"{given}; inputs must be below {MAX_INPUT:g} in magnitude. Scale them down.")
+    if high - low <= 1 / MAX_INPUT:
+        raise ValueRangeError(f"{given}; it must be wider than {1 / MAX_INPUT:g}. Scale the inputs up.")
+
+
 def _check_classes(graph: Graph, classes: Sequence[str]) -> None:
     """Each output has as many numbers as there are classes; one number stands for two."""
     shapes = graph.shapes()
     counts = {2 if shapes[answer.value][-1] == 1 else shapes[answer.value][-1] for answer in graph.answers}
     if classes and counts != {len(classes)}:
         found = " and ".join(map(str, sorted(counts)))
-        raise ValueRangeError(f"classes has {len(classes)} names; the model tells {found} classes apart.")
+        names = "1 name" if len(classes) == 1 else f"{len(classes)} names"
+        raise ValueRangeError(f"classes has {names}; the model tells {found} classes apart. Give a name for each.")
 
 
 def _graph(model: KerasObject) -> tuple[Graph, tuple[Part, ...], int | None]:
