@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from syfr.errors import InputTypeError, RangeCheckError, ShapeError
+from syfr.tensors.from_r import permitting
 from syfr.tensors.functions import error_of
 from syfr.tensors.private import PlainTensor, PrivateTensor, VirtualWorker, concatenate
 
@@ -132,7 +133,7 @@ def test_a_curve_keeps_its_declared_error(
 
 def test_the_domain_of_a_curve_is_checked(share: Callable[[Any], PrivateTensor]) -> None:
     for attempt in (lambda x: x.log(), lambda x: x.sqrt(), lambda x: 1 / x, lambda x: (x * 100).exp()):
-        with pytest.raises(RangeCheckError, match="its argument was declared"):
+        with pytest.raises(RangeCheckError, match=r"its argument was declared.* or clip it first\.$"):
             attempt(share(X))
 
 
@@ -190,6 +191,25 @@ def test_what_does_not_fit_is_refused_at_the_door(share: Callable[[Any], Private
         x + PlainTensor(X).share(*(VirtualWorker(id=name) for name in "abc"))
     with pytest.raises(InputTypeError, match="missing or infinite"):
         PlainTensor([1.0, np.nan])
+    for refused in (lambda: x.permit(""), lambda: permitting(x, None, 1.0)):  # type: ignore[arg-type]
+        with pytest.raises(InputTypeError, match=r"name is (empty|missing)"):
+            refused()
+    for attempt, remedy in (
+        (lambda: x.topk(9), "Ask for no more than there are"),
+        (lambda: x.conv2d(x), "Give images as"),
+        (lambda: share(np.zeros((1, 2, 2, 1))).conv2d(share(np.zeros((3, 3, 1, 1)))), "Use a smaller one"),
+        (lambda: x @ x, "Give matrices"),
+        (lambda: x.reshape(5), "Give sizes with that many elements"),
+    ):
+        with pytest.raises(ShapeError, match=f"\\. {remedy}"):
+            attempt()
+
+
+def test_all_numbers_that_fit_can_be_shared_without_a_range(share: Callable[[Any], PrivateTensor]) -> None:
+    numbers = [5000.0, -8191.5, 0.5]
+    assert np.array_equal(share(numbers).get(), numbers)
+    with pytest.raises(RangeCheckError, match="reaches 8192"):
+        share([8192.0])
 
 
 def test_printing_opens_nothing(share: Callable[[Any], PrivateTensor]) -> None:

@@ -80,7 +80,7 @@ def test_models_refuse_what_does_not_fit() -> None:
     sy.KerasHook(KERAS)
     workers = [sy.VirtualWorker(id=name) for name in "abc"]
     private = classifier().fix_precision().share(*workers)  # type: ignore[attr-defined]
-    with pytest.raises(ShapeError, match="takes a tensor of shape"):
+    with pytest.raises(ShapeError, match=r"takes a tensor of shape .* Reshape it\."):
         private(sy.tensor(np.zeros((2, 36)), (0, 1)).share(*workers))
     with pytest.raises(InputTypeError, match="different workers"):
         private(sy.tensor(np.zeros((2, 6, 6, 1)), (0, 1)).share(*(sy.VirtualWorker(id=name) for name in "abc")))
@@ -146,8 +146,21 @@ def test_nothing_but_what_is_asked_for_is_opened(cluster: sy.TFECluster, shared:
 
 
 def test_a_tensor_beyond_the_range_of_a_model_is_refused(cluster: sy.TFECluster, shared: object) -> None:
-    with pytest.raises(RangeCheckError, match="was shared for inputs from 0 to 1"):
+    with pytest.raises(RangeCheckError, match=r"was shared for inputs from 0 to 1.*Share the model for its range"):
         predict(shared, PlainTensor(np.zeros((2, 6, 6, 1)), (0, 2)).share(cluster))
+
+
+def test_what_cannot_be_evaluated_is_refused_at_the_door(shared: object) -> None:
+    images = np.ones((2, 6, 6, 1))
+    for x, y, metrics, error, message in (
+        (2 * images, [0, 1], ["accuracy"], ValueRangeError, r"x has values .* the model takes 0 to 1 \(input_range\)"),
+        (images, [0, 5], ["accuracy"], InputTypeError, r"y has the label 5\. Give .* from 0 to 4"),
+        (images, [0, 1.5], ["accuracy"], InputTypeError, r"y has the label 1.5\. Give"),
+        (images, [0, 1], ["foo"], InputTypeError, r"metrics has 'foo', .* Give some of accuracy"),
+        (images, [0, 1], [], InputTypeError, r"metrics is empty\. Give"),
+    ):
+        with pytest.raises(error, match=message):
+            evaluating(shared, x, y, metrics=metrics)
 
 
 def test_a_model_for_tensors_alone_runs_over_workers(cluster: sy.TFECluster) -> None:

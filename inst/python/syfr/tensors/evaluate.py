@@ -49,17 +49,21 @@ def evaluating(
     shared = model if isinstance(model, SharedModel) else shared_model(model)
     unknown = [metric for metric in metrics if metric not in METRICS]
     if unknown or not metrics:
-        raise InputTypeError(f"metrics = {list(metrics)}: known are {', '.join(METRICS)}.")
+        wrong = f"has '{unknown[0]}', which is not known" if unknown else "is empty"
+        raise InputTypeError(f"metrics {wrong}. Give some of {', '.join(METRICS)}.")
     if "loss" in metrics and shared.program.head not in ("softmax", "sigmoid"):
-        raise InputTypeError("The loss needs probabilities; this model does not end in a softmax or sigmoid.")
+        raise InputTypeError("The loss needs probabilities; this model ends in no softmax or sigmoid. Leave it out.")
     program = shared.program
-    inputs = array_argument(x, program) if program.takes_tokens else np.asarray(x, np.float64)
+    inputs = array_argument(x, program)
     labels = np.asarray(y, np.float64).reshape(-1)
     classes = shared.program.output_shape[-1]
     if inputs.shape[:1] != labels.shape or not labels.size:
         raise ShapeError(f"There are {len(inputs)} rows of x and {labels.size} labels. Give one label for each row.")
-    if not np.array_equal(labels, np.rint(labels)) or labels.min() < 0 or labels.max() >= classes:
-        raise InputTypeError(f"y holds labels from 0 to {classes - 1}, as whole numbers.")
+    wrong_labels = labels[~((labels == np.rint(labels)) & (labels >= 0) & (labels < classes))]
+    if wrong_labels.size:
+        raise InputTypeError(
+            f"y has the label {wrong_labels[0]:g}. Give the right classes as whole numbers from 0 to {classes - 1}."
+        )
     size, seconds = count_argument(batch, "batch"), seconds_argument(timeout)
 
     def work(emit: Emit) -> Steps[dict[str, Any]]:

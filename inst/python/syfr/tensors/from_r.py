@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syfr.errors import InputTypeError, ShapeError
-from syfr.face.arguments import count_argument, seconds_argument
+from syfr.face.arguments import count_argument, seconds_argument, text_argument
 from syfr.face.owner import SharedModel
 from syfr.face.tasks import Emit, Steps, Task
 from syfr.tensors import operations, private
@@ -80,9 +80,9 @@ def score(
 def permitting(x: PrivateTensor, name: str, timeout: float) -> Task[None]:
     """Let somebody else open what is computed from a tensor that was shared."""
     if x._node not in _handles:
-        raise InputTypeError("Only a tensor that was shared can be permitted, not what is computed from it.")
-    handle, seconds = _handles[x._node], seconds_argument(timeout)
-    return Task(lambda _: x._place.permit(handle, name, time.monotonic() + seconds))
+        raise InputTypeError("What was computed cannot be permitted. Permit a tensor that was shared.")
+    handle, party, seconds = _handles[x._node], text_argument(name, "name"), seconds_argument(timeout)
+    return Task(lambda _: x._place.permit(handle, party, time.monotonic() + seconds))
 
 
 # ---- elements ----
@@ -97,7 +97,7 @@ def binary(name: str, x: Operand, y: Operand) -> PrivateTensor:
 def power(x: PrivateTensor, exponent: float) -> PrivateTensor:
     """x^exponent, which comes as a float from R."""
     if not float(exponent).is_integer():
-        raise InputTypeError("A private tensor can be raised to whole powers from 1; use sqrt() for a root.")
+        raise InputTypeError("A private tensor can be raised to whole powers from 1. Use sqrt() for a root.")
     return x ** int(exponent)
 
 
@@ -200,7 +200,7 @@ def recycled(x: PrivateTensor, sizes: Sequence[float]) -> PrivateTensor:
         if math.prod(shape[:place]) == length:
             return reshaped(x, [*shape[:place], *[1] * (len(shape) - place)])
     if total % length:
-        raise ShapeError(f"A vector of length {length} does not fit an array of {total} elements.")
+        raise ShapeError(f"A vector of length {length} does not fit an array of {total} elements. Give one that fits.")
     return reshaped(x[np.tile(np.arange(length), total // length)], shape)
 
 

@@ -70,7 +70,7 @@ def function(name: str, x: Node) -> Node:
 def softmax(x: Node) -> Node:
     """A softmax over the last axis, as inside a network."""
     if not 2 * max(map(abs, x.range)) < LARGEST:
-        raise RangeCheckError(f"'softmax' compares numbers whose differences must stay below {LARGEST:g}.")
+        raise RangeCheckError(f"'softmax' compares numbers whose differences must stay below {LARGEST:g}. Scale them.")
     graph = Graph(x.shape)
     graph.answers = [Answer(graph.add(Softmax("softmax"), 0))]
     steps, _, _ = lower(graph, PRECISION)
@@ -102,7 +102,7 @@ def _for_range(name: str, low: float, high: float) -> Curve:
     if not (made.domain[0] <= low and high <= made.domain[1]):
         raise RangeCheckError(
             f"'{name}' takes numbers from {made.domain[0]:g} to {made.domain[1]:g}; its argument was declared from "
-            f"{low:g} to {high:g}. Declare a tighter range, or clip it with maximum()."
+            f"{low:g} to {high:g}. Declare a tighter range, or clip it first."
         )
     units = _places(made.value, low, high)
     if units.size < 2:

@@ -17,9 +17,10 @@ def apply_model(program: Program, number: str, x: Node) -> Node:
     """What a model gives for every row of ``x``, before its head: (rows, ...)."""
     if x.shape[1:] != program.input_shape:
         wanted = ("rows", *program.input_shape)
-        tokens = " Tokens are rows of zeros there, with a 1 in the place of each." if program.takes_tokens else ""
+        tokens = "Tokens are rows of zeros there, with a 1 in the place of each."
+        remedy = tokens if program.takes_tokens else "Reshape it."
         shape = ", ".join(map(str, wanted))
-        raise ShapeError(f"The model takes a tensor of shape ({shape}); this one is {x.shape}.{tokens}")
+        raise ShapeError(f"The model takes a tensor of shape ({shape}); this one is {x.shape}. {remedy}")
     if program.untrusted_clients or program.outputs or program.precision != PRECISION:
         raise UnsupportedLayerError(
             "Models with several outputs, for untrusted clients or of another precision cannot be used on tensors. "
@@ -29,7 +30,7 @@ def apply_model(program: Program, number: str, x: Node) -> Node:
     if x.range[0] < low or x.range[1] > high:
         raise RangeCheckError(
             f"The model was shared for inputs from {low:g} to {high:g}; this tensor was declared from {x.range[0]:g} "
-            f"to {x.range[1]:g}. Share the model with input_range = ({x.range[0]:g}, {x.range[1]:g})."
+            f"to {x.range[1]:g}. Share the model for its range (input_range), or declare a tighter range of the tensor."
         )
     rows = x.shape[0]
     scaled = x if program.input_scale == 1.0 else scale(x, program.input_scale)

@@ -35,7 +35,7 @@ def reshape(x: Node, shape: Sequence[int]) -> Node:
         sizes[sizes.index(-1)] = math.prod(x.shape) // rest if rest else 0
     to = tuple(sizes) or (1,)
     if math.prod(to) != math.prod(x.shape):
-        raise ShapeError(f"{x.shape} cannot be reshaped to {tuple(shape)}: the sizes do not fit.")
+        raise ShapeError(f"{x.shape} cannot be reshaped to {tuple(shape)}. Give sizes with that many elements.")
     return Node("reshape", (x,), to, x.range, lambda builder, read: builder.reshape("reshape", read[0], to))
 
 
@@ -43,7 +43,7 @@ def transpose(x: Node, axes: Sequence[int] | None = None) -> Node:
     """The axes in another order, by default reversed."""
     order = tuple(range(len(x.shape)))[::-1] if axes is None else tuple(axis % len(x.shape) for axis in axes)
     if sorted(order) != list(range(len(x.shape))):
-        raise ShapeError(f"The axes {tuple(axes or ())} do not fit a tensor of shape {x.shape}.")
+        raise ShapeError(f"The axes {tuple(axes or ())} do not fit a tensor of shape {x.shape}. Name each once.")
     shape = tuple(x.shape[axis] for axis in order)
     return Node(
         "transpose",
@@ -58,7 +58,7 @@ def take(x: Node, axis: int, indices: Sequence[int]) -> Node:
     """Elements at public places of one axis."""
     places, size = tuple(int(index) for index in indices), x.shape[axis]
     if not places or not all(-size <= place < size for place in places):
-        raise ShapeError(f"An index is outside of axis {axis}, which has {size} elements.")
+        raise ShapeError(f"An index is outside of axis {axis}, which has {size} elements. Give places inside.")
     places = tuple(place % size for place in places)
     shape = (*x.shape[:axis], len(places), *x.shape[axis + 1 :])
     if places == tuple(range(size)):
@@ -74,7 +74,8 @@ def concatenate(parts: Sequence[Node], axis: int) -> Node:
     axis %= len(first)
     rest = [(*part.shape[:axis], *part.shape[axis + 1 :]) for part in parts]
     if len(set(rest)) != 1 or {len(part.shape) for part in parts} != {len(first)}:
-        raise ShapeError(f"Tensors of shapes {[part.shape for part in parts]} cannot be joined along axis {axis}.")
+        shapes = ", ".join(str(part.shape) for part in parts)
+        raise ShapeError(f"Shapes {shapes} cannot be joined along axis {axis}. Make them alike but for this axis.")
     shape = (*first[:axis], sum(part.shape[axis] for part in parts), *first[axis + 1 :])
     span = min(part.range[0] for part in parts), max(part.range[1] for part in parts)
     return Node(
@@ -92,7 +93,7 @@ def broadcast(x: Node, shape: Shape) -> Node:
         return x
     padded = (1,) * (len(shape) - len(x.shape)) + x.shape
     if len(x.shape) > len(shape) or any(size not in (1, to) for size, to in zip(padded, shape, strict=True)):
-        raise ShapeError(f"A tensor of shape {x.shape} cannot be broadcast to {shape}.")
+        raise ShapeError(f"A tensor of shape {x.shape} cannot be broadcast to {shape}. Reshape it first.")
     found = reshape(x, padded)
     for axis, (size, to) in enumerate(zip(padded, shape, strict=True)):
         if size != to:
@@ -105,7 +106,7 @@ def alike(x: Node, y: Node) -> tuple[Node, Node]:
     rank = max(len(x.shape), len(y.shape))
     first, second = ((1,) * (rank - len(node.shape)) + node.shape for node in (x, y))
     if any(1 not in (one, other) and one != other for one, other in zip(first, second, strict=True)):
-        raise ShapeError(f"Tensors of shapes {x.shape} and {y.shape} do not fit together.")
+        raise ShapeError(f"Tensors of shapes {x.shape} and {y.shape} do not fit together. Reshape one of them.")
     shape = tuple(max(one, other) for one, other in zip(first, second, strict=True))
     return broadcast(x, shape), broadcast(y, shape)
 
@@ -182,7 +183,10 @@ def multiply(x: Node, y: Node) -> Node:
 def matmul(x: Node, y: Node) -> Node:
     """The matrix product of the last two axes."""
     if len(x.shape) != 2 or len(y.shape) != 2 or x.shape[1] != y.shape[0]:
-        raise ShapeError(f"Matrices of shapes {x.shape} and {y.shape} cannot be multiplied.")
+        raise ShapeError(
+            f"Tensors of shapes {x.shape} and {y.shape} cannot be multiplied as matrices. "
+            "Give matrices, the first with as many columns as the second has rows."
+        )
     low, high = _product(x.range, y.range)
     span = x.shape[1] * low, x.shape[1] * high
     _require_room("%*%", span)
@@ -202,11 +206,14 @@ def conv2d(x: Node, kernel: Node, stride: int = 1) -> Node:
     ``kernel`` is (height, width, channels, channels out). Every window becomes a row of one matrix product.
     """
     if len(x.shape) != 4 or len(kernel.shape) != 4 or x.shape[3] != kernel.shape[2] or stride < 1:
-        raise ShapeError(f"A kernel of shape {kernel.shape} does not fit images of shape {x.shape}.")
+        raise ShapeError(
+            f"A kernel of shape {kernel.shape} does not fit images of shape {x.shape}. Give images as (rows, height, "
+            "width, channels) and a kernel as (height, width, channels, channels out)."
+        )
     height, width, channels, outputs = kernel.shape
     down, across = ((x.shape[1] - height) // stride + 1, (x.shape[2] - width) // stride + 1)
     if down < 1 or across < 1:
-        raise ShapeError(f"A kernel of shape {kernel.shape} is larger than images of shape {x.shape}.")
+        raise ShapeError(f"A kernel of shape {kernel.shape} exceeds images of shape {x.shape}. Use a smaller one.")
     taps = []
     for y in range(height):
         rows = take(x, 1, [y + stride * place for place in range(down)])
@@ -337,7 +344,9 @@ def argmax(x: Node, axis: int) -> Node:
         return builder.reshape("argmax", place, shape)
 
     if not 2 * max(map(abs, x.range)) < LARGEST_DIFFERENCE:
-        raise RangeCheckError(f"'argmax' compares numbers whose differences must stay below {LARGEST_DIFFERENCE:g}.")
+        raise RangeCheckError(
+            f"'argmax' compares numbers whose differences must stay below {LARGEST_DIFFERENCE:g}. Scale them."
+        )
     return Node("argmax", (found,), shape, (0.0, float(count - 1)), make)
 
 

@@ -16,9 +16,14 @@ MAX_SORTED = 256
 def _check(x: Node, count: int) -> None:
     size = x.shape[-1]
     if not 1 <= count <= size or not 2 <= size <= MAX_SORTED:
-        raise ShapeError(f"Of {size} elements {count} were asked for; 2 to {MAX_SORTED} can be sorted.")
+        raise ShapeError(
+            f"The first {count} of {size} elements cannot be found. Ask for no more than there are, "
+            f"of 2 to {MAX_SORTED}."
+        )
     if not 2 * max(map(abs, x.range)) < LARGEST_DIFFERENCE:
-        raise RangeCheckError(f"Sorting compares numbers whose differences must stay below {LARGEST_DIFFERENCE:g}.")
+        raise RangeCheckError(
+            f"Sorting compares numbers whose differences must stay below {LARGEST_DIFFERENCE:g}. Scale them."
+        )
 
 
 def _chosen(builder: Builder, name: str, value: int, count: int, largest: bool) -> int:

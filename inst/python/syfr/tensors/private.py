@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from syfr.errors import InputTypeError, RangeCheckError
-from syfr.face.arguments import count_argument, seconds_argument
+from syfr.face.arguments import count_argument, seconds_argument, text_argument
 from syfr.face.owner import SharedModel, shared_model
 from syfr.face.tasks import Steps, Task
 from syfr.party.tensors import REVEALS
 from syfr.tensors import operations
 from syfr.tensors.explain import explained
-from syfr.tensors.expression import LARGEST, PRECISION, Compiled, Node, compile_nodes
+from syfr.tensors.expression import LARGEST, ONE, PRECISION, Compiled, Node, compile_nodes
 from syfr.tensors.models import apply_model
 from syfr.tensors.parties import VirtualWorker, place_of
 from syfr.tensors.places import Floats, Place
@@ -60,7 +60,7 @@ class PlainTensor:
         low, high = (float(end) for end in (range if range is not None else _rounded_range(array)))
         if not (low <= array.min() and array.max() <= high and max(-low, high) < LARGEST):
             raise RangeCheckError(
-                f"range = ({low:g}, {high:g}) does not hold the elements, or goes beyond {LARGEST:g}. "
+                f"The range from {low:g} to {high:g} does not hold the elements, or reaches {LARGEST:g}. "
                 "Declare the smallest and largest value that an element may have, or scale the array."
             )
         self.range = low, high
@@ -68,7 +68,7 @@ class PlainTensor:
     def fix_precision(self, digits: int | None = None) -> PlainTensor:
         """Itself: sharing is in fixed point with 14 binary digits, 4 decimal ones; ``digits`` may be at most that."""
         if digits is not None and count_argument(digits, "digits") > DECIMAL_DIGITS:
-            raise InputTypeError(f"digits = {digits}, but fixed point carries {DECIMAL_DIGITS} decimal digits here.")
+            raise InputTypeError(f"digits is {digits}; fixed point carries {DECIMAL_DIGITS} here. Give at most that.")
         return self
 
     def share(self, *workers: Any, crypto_provider: Any = None, **policy: Any) -> PrivateTensor:
@@ -117,13 +117,14 @@ _handles: weakref.WeakKeyDictionary[Node, bytes] = weakref.WeakKeyDictionary()
 """What the workers call the inputs of expressions."""
 
 def _rounded_range(array: Floats) -> tuple[float, float]:
-    """The next powers of two: they tell little of the array."""
+    """The next powers of two, which tell little of the array; the largest number that fits where they do not."""
     low, high = float(array.min()), float(array.max())
     return -_power_above(-low) if low < 0 else 0.0, _power_above(high) if high > 0 else 0.0
 
 
 def _power_above(value: float) -> float:
-    return float(2.0 ** np.ceil(np.log2(value)))
+    found = float(2.0 ** np.ceil(np.log2(value)))
+    return LARGEST - 1 / ONE if value <= LARGEST - 1 / ONE < found else found
 
 
 class PrivateTensor(Summaries):
@@ -189,9 +190,9 @@ class PrivateTensor(Summaries):
         """Let the party of that name open what it computes from this tensor, which must be one that was shared."""
         handle = _handles.get(self._node)
         if handle is None:
-            raise InputTypeError("Only a tensor that was shared can be permitted, not what is computed from it.")
-        deadline = time.monotonic() + seconds_argument(timeout)
-        Task(lambda _: self._place.permit(handle, name, deadline)).wait()
+            raise InputTypeError("What was computed cannot be permitted. Permit a tensor that was shared.")
+        party, deadline = text_argument(name, "name"), time.monotonic() + seconds_argument(timeout)
+        Task(lambda _: self._place.permit(handle, party, deadline)).wait()
 
 def concatenate(tensors: Sequence[PrivateTensor], axis: int = 0) -> PrivateTensor:
     """Tensors one after the other along an axis."""

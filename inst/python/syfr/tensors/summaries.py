@@ -46,7 +46,7 @@ class Summaries(Shaping):
         if chosen is None:
             return self._new(operation(operations.reshape(self._node, [-1]), 0))
         if not -self.dim() <= chosen < self.dim():
-            raise ShapeError(f"There is no axis {chosen} in a tensor of shape {self.shape}.")
+            raise ShapeError(f"There is no axis {chosen} in a tensor of shape {self.shape}. Choose one it has.")
         return self._new(operation(self._node, chosen))
 
     def argmin(self, axis: int | None = None, dim: int | None = None) -> Self:
@@ -66,7 +66,7 @@ class Summaries(Shaping):
     def _along(self, axis: int, operation: Callable[[Node], Node]) -> Self:
         """An operation on the last axis, on another one."""
         if not -self.dim() <= axis < self.dim():
-            raise ShapeError(f"There is no axis {axis} in a tensor of shape {self.shape}.")
+            raise ShapeError(f"There is no axis {axis} in a tensor of shape {self.shape}. Choose one it has.")
         order = list(range(self.dim()))
         order[axis % self.dim()], order[-1] = order[-1], order[axis % self.dim()]
         found = operation(operations.transpose(self._node, order))
