@@ -156,7 +156,7 @@ def test_both_limits_hold(cluster: Cluster) -> None:
             session.check()
         other = mallory.open(number, model)
         other.check()
-        with pytest.raises(NotServedError, match="0 are open"):
+        with pytest.raises(NotServedError, match=r"0 are open\. Its owner can serve it again"):
             other.check()
 
 

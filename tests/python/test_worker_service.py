@@ -137,7 +137,7 @@ def test_clients_at_the_same_time(cluster: Cluster) -> None:
 def test_nothing_is_served_that_is_not_shared_or_not_served(cluster: Cluster) -> None:
     model = dense()
     with cluster.owner() as owner, cluster.client() as client:
-        with pytest.raises(NotSharedError):
+        with pytest.raises(NotSharedError, match="Its owner can share it again"):
             owner.serve(secrets.token_hex(16))
         with pytest.raises(NotSharedError):
             client.open(secrets.token_hex(16), model)

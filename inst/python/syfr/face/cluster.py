@@ -132,7 +132,7 @@ class TFECluster:
             if role in self._auto_managed and not is_local(host):
                 raise InputTypeError(
                     f"{role} at {address} is not on this machine, so it cannot be started from here. "
-                    "Describe it with auto_managed = false, and start it there with the command that is then shown."
+                    "Describe it as not auto_managed, and start it there with the command that is then shown."
                 )
 
     def start_steps(self, emit: Emit, timeout: float | None = None, library_path: str | None = None) -> Steps[None]:

@@ -153,7 +153,7 @@ class ModelStore:
         """The model of that number, ready to be used; raises NotSharedError, or NotReadyError."""
         model = self.find(number)
         if model is None:
-            raise NotSharedError("This model is not shared with the workers. Its owner can share it with share().")
+            raise NotSharedError("This model is not shared with the workers. Its owner can share it again.")
         if not model.ready:
             waits = " and ".join(peer.label for peer in self._role.peers if peer not in model.agreed)
             raise NotReadyError(

@@ -89,7 +89,7 @@ class Serving:
         if not self.on or (left is not None and requests > left):
             raise NotServedError(
                 f"The model '{self._name}' is shared, but not served for this query: it needs {requests} request(s), "
-                f"and {left or 0} are open. Its owner can open more with serve()."
+                f"and {left or 0} are open. Its owner can serve it again."
             )
         if own is not None and rows > own:
             raise NotServedError(
