@@ -51,6 +51,18 @@ def test_describing_touches_nothing(home: Path) -> None:
     assert not list(home.iterdir())
 
 
+def test_who_has_no_owners_credentials_is_told_where_they_come_from(home: Path) -> None:
+    cluster = sy.local_cluster()
+    with pytest.raises(CredentialsError, match=r"only its owner may ask this\. Start the cluster first"):
+        cluster.owner_bundle()
+    with socket.socket() as anothers:
+        anothers.bind(("127.0.0.1", 0))
+        anothers.listen()
+        cluster = sy.TFECluster(sy.TFEWorker(f"localhost:{anothers.getsockname()[1]}"), *cluster.workers[1:])
+        with pytest.raises(CredentialsError, match=r"may ask this.* with the folder that holds them as `credentials`"):
+            cluster.owner_bundle()
+
+
 def test_hosts_without_ports_get_them_in_turn() -> None:
     cluster = sy.TFECluster(*(sy.TFEWorker(host) for host in ("localhost", "LocalHost", "[::1]")))
     assert list(cluster.addresses.values()) == ["localhost:4000", "localhost:4001", "[::1]:4002"]

@@ -150,6 +150,15 @@ def test_an_authority_of_the_same_name_does_not_pass_for_the_bundles(
         Bundle.load(cluster / "client")
 
 
+def test_a_folder_without_a_key_is_not_blamed_for_others(cluster: Path) -> None:
+    with pytest.raises(CredentialsError, match=r"of several parties: client, owner, .*Name one of them.*client'"):
+        Bundle.load(cluster)
+    (cluster / "empty").mkdir()
+    (cluster / "empty").chmod(0o777)
+    with pytest.raises(CredentialsError, match=r"key\.pem cannot be used: No such file"):
+        Bundle.load(cluster / "empty")
+
+
 def test_no_secret_shows_in_a_repr_or_an_error(cluster: Path) -> None:
     secret = (cluster / "client" / "key.pem").read_text().splitlines()[1]
     shown = [repr(Bundle.load(cluster / "client")), repr(Authority.read(cluster / "authority"))]

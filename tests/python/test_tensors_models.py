@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -253,3 +254,14 @@ def test_handles_end_with_their_session(cluster: sy.TFECluster) -> None:
         tensor.get()
 
 
+def test_tensors_of_a_cluster_that_was_started_anew_are_lost(cluster: sy.TFECluster) -> None:
+    place = place_of([cluster])
+    tensor = PlainTensor([1.0, 2.0], (0, 2)).share(cluster)
+    assert isinstance(place, Workers)
+    place._bundle = replace(place._bundle, cluster="0" * 32)
+    place.close()
+    for _ in range(2):
+        with pytest.raises(NotSharedError, match=r"lost with it\. Share them again"):
+            tensor.get()
+    assert place_of([cluster]) is not place
+    assert np.array_equal(PlainTensor([3.0], (0, 4)).share(cluster).get(), [3.0])

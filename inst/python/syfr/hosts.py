@@ -49,6 +49,18 @@ def free_ports(count: int) -> list[int]:
     raise PortInUseError("No free port was found on this machine. Give the workers addresses with ports.")
 
 
+def is_free(address: str) -> bool:
+    """Whether an address "host:port" is of this machine and nobody listens there."""
+    host, port = split_address(address)
+    if not is_local(host):
+        return False
+    try:
+        socket.create_connection((host, port or 0), timeout=1.0).close()
+    except OSError:
+        return True
+    return False
+
+
 def join_address(host: str, port: int) -> str:
     """A host and a port as one address."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -18,7 +18,7 @@ from syfr.face.progress import nothing, show
 from syfr.face.remote import Arrays, Remote
 from syfr.face.starting import CONFIG, Start, explaining, own_workers, run_directory, write_config
 from syfr.face.tasks import Emit, Steps, Task, together
-from syfr.hosts import complete_addresses, free_ports, is_local
+from syfr.hosts import complete_addresses, free_ports, is_free, is_local
 from syfr.trust.credentials import Credentials, create_credentials, ensure_credentials
 from syfr.trust.identity import SERVERS, Bundle
 
@@ -183,9 +183,13 @@ class TFECluster:
         """The owner's credentials."""
         directory = self.directory / "owner"
         if not directory.is_dir():
+            hosts = self.addresses.values()
+            remedy = "If you are the owner, describe the cluster with the folder that holds them as `credentials`."
+            if self._given is None and self._auto_managed == set(SERVERS) and all(map(is_free, hosts)):
+                remedy = "Start the cluster first; that makes them."
             raise CredentialsError(
-                f"There are no owner's credentials for the cluster at {', '.join(self.addresses.values())} here. "
-                "Start the cluster first; that makes them."
+                f"There are no owner's credentials for the cluster at {', '.join(hosts)} here, "
+                f"and only its owner may ask this. {remedy}"
             )
         return Bundle.load(directory)
 

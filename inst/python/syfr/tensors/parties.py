@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from syfr.errors import InputTypeError
@@ -30,9 +31,12 @@ def place_of(workers: Sequence[Any], crypto_provider: Any = None) -> Place:
     everybody = [*workers, *([] if crypto_provider is None else [crypto_provider])]
     if len(everybody) == 1 and isinstance(everybody[0], TFECluster):
         cluster = everybody[0]
-        if cluster not in _places:
-            _places[cluster] = Workers(cluster.addresses, _bundle(cluster))
-        return _places[cluster]
+        known = _places.get(cluster)
+        if isinstance(known, Workers) and known.outlived() and _directory(cluster).is_dir():
+            known = None  # the workers are others now
+        if known is None:
+            known = _places[cluster] = Workers(cluster.addresses, Bundle.load(_directory(cluster)))
+        return known
     if len(everybody) == 3 and all(isinstance(worker, VirtualWorker) for worker in everybody):
         if everybody[0] not in _places:
             _places[everybody[0]] = InProcess()
@@ -40,7 +44,7 @@ def place_of(workers: Sequence[Any], crypto_provider: Any = None) -> Place:
     raise InputTypeError("Share a tensor with a TFECluster, or with two VirtualWorkers and a third as crypto_provider.")
 
 
-def _bundle(cluster: TFECluster) -> Bundle:
-    """The owner's credentials where this is the owner's session, else the client's."""
+def _directory(cluster: TFECluster) -> Path:
+    """Where the owner's credentials are if this is the owner's session, else the client's."""
     owner = cluster.directory / "owner"
-    return Bundle.load(owner if owner.is_dir() else cluster.directory / "client")
+    return owner if owner.is_dir() else cluster.directory / "client"

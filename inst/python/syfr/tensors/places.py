@@ -11,7 +11,7 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from syfr.errors import DeadlineError, NotSharedError
+from syfr.errors import CredentialsError, DeadlineError, NotSharedError
 from syfr.face.answers import ANSWERING, Parts
 from syfr.face.remote import Remote
 from syfr.face.tasks import Steps, Wait, together
@@ -68,13 +68,27 @@ class Workers:
         self._models: list[str] = []
         self._pending: dict[bytes, Parts] = {}
 
+    def outlived(self) -> bool:
+        """Whether the cluster was stopped, or started anew with other credentials, since this session began."""
+        try:
+            return Bundle.read(self._bundle.directory).cluster != self._bundle.cluster
+        except CredentialsError:
+            return True
+
     def _connecting(self, deadline: float) -> Steps[dict[str, Remote]]:
         if self._remotes and not all(remote.open for remote in self._remotes.values()):
             self._remotes = {}
             raise NotSharedError("The connection to a worker was lost, and the tensors with it. Share them again.")
         if not self._remotes:
             remotes = {role: Remote(role, address, self._bundle) for role, address in self._addresses.items()}
-            yield from together([remote.connecting(deadline) for remote in remotes.values()])
+            try:
+                yield from together([remote.connecting(deadline) for remote in remotes.values()])
+            except CredentialsError as error:
+                if not self.outlived():
+                    raise
+                raise NotSharedError(
+                    "The cluster was stopped or started anew, and the tensors were lost with it. Share them again."
+                ) from error
             for role, remote in remotes.items():
                 remote.received = lambda frame, role=role: self._take(role, frame)
             self._remotes = remotes

@@ -116,6 +116,7 @@ class Bundle:
     def read(cls, directory: Path) -> Bundle:
         """As ``load``, but an expired or revoked bundle is read as well."""
         directory = Path(directory)
+        _check_whose(directory)
         check_private(directory / "key.pem")
         certificate = read_certificate(directory / "certificate.pem")
         authority = read_certificate(directory / "authority.pem")
@@ -220,13 +221,25 @@ def expect(connection: ssl.SSLObject | ssl.SSLSocket, role: str) -> Identity:
     return identity
 
 
+def _check_whose(directory: Path) -> None:
+    """CredentialsError when a directory holds the folders of parties rather than what is in one of them."""
+    if (directory / "key.pem").exists():
+        return
+    inside = sorted({path.parent.name for path in directory.glob("*/certificate.pem")} - {"authority"})
+    if inside:
+        raise CredentialsError(
+            f"{directory} holds the folders of several parties: {', '.join(inside)}. "
+            f"Name one of them, like '{directory / inside[0]}'."
+        )
+
+
 def check_private(key: Path) -> None:
     """CredentialsError when others may read the key or replace it. Windows has no such permissions."""
     if os.name == "nt":
         return
     for path, forbidden, harm, remedy in (
+        (key, 0o077, "can be read or changed by others", "chmod 600"),  # first: there is nothing to mend without a key
         (key.parent, 0o022, "can be changed by others", "chmod 700"),
-        (key, 0o077, "can be read or changed by others", "chmod 600"),
     ):
         try:
             mode = path.stat().st_mode
