@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from dataclasses import replace
 from typing import Any
 
@@ -249,7 +251,11 @@ def test_handles_end_with_their_session(cluster: sy.TFECluster) -> None:
     tensor = PlainTensor([1.0, 2.0], (0, 2)).share(cluster)
     place = place_of([cluster])
     assert isinstance(place, Workers)
-    place.close()
+    for remote in place._remotes.values():
+        with socket.socket(fileno=os.dup(remote.fileno())) as ended:
+            ended.shutdown(socket.SHUT_RDWR)
+    with pytest.raises(NotSharedError, match="connection to a worker was lost, and the tensors with it"):
+        tensor.get()
     with pytest.raises(NotSharedError, match="session may have ended"):
         tensor.get()
 

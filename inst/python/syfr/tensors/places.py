@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from syfr.errors import CredentialsError, DeadlineError, NotSharedError
+from syfr.errors import CredentialsError, DeadlineError, NotSharedError, SyfrError
 from syfr.face.answers import ANSWERING, Parts
 from syfr.face.remote import Remote
 from syfr.face.tasks import Steps, Wait, together
@@ -76,6 +77,10 @@ class Workers:
             return True
 
     def _connecting(self, deadline: float) -> Steps[dict[str, Remote]]:
+        for remote in self._remotes.values():
+            with contextlib.suppress(SyfrError):
+                remote.read()
+                remote.read()  # that the other end has closed is seen when nothing is left that came before
         if self._remotes and not all(remote.open for remote in self._remotes.values()):
             self._remotes = {}
             raise NotSharedError("The connection to a worker was lost, and the tensors with it. Share them again.")
