@@ -378,7 +378,8 @@ class Queries:
     def _too_late(self, session: Session, query: Query, limit: float) -> None:
         missing = self._role.partner if query.together and query.masked_input is None else query.missing
         waits = "waits for preprocessing" if missing is None else f"waits for {missing.label}"
-        self.fail(session, query, DeadlineError(f"No answer in {limit:.3g} s: {self._role.label} {waits}."))
+        told = f"No answer in {limit:.3g} s: {self._role.label} {waits}. Ask again, or give it more time."
+        self.fail(session, query, DeadlineError(told))
 
     def _tell(self, session: Session, place: Place, error: SyfrError, peers: Sequence[Role]) -> None:
         fields = place.fields(code=error.code, message=str(error))
