@@ -52,6 +52,16 @@ panel <- function(title, note, picture, readable) {
   list(title = title, note = note, picture = as_picture(picture), colour = colour)
 }
 
+# Whether `row` is one of so many inputs.
+check_row <- function(row, rows, call) {
+  if (!is.numeric(row) || length(row) != 1 || is.na(row)) {
+    stop_syfr("type", sprintf("`row` is not a single number. Give one from 1 to %d.", rows), call)
+  }
+  if (!row %in% seq_len(rows)) {
+    stop_syfr("range", sprintf("There is no row %s. Give one from 1 to %d.", format(row), rows), call)
+  }
+}
+
 #' A picture of a shared image
 #'
 #' Draws what each party holds, what the parties hold together when one of them is missing, and what all of them

@@ -197,9 +197,12 @@ plot.syfr_prediction <- function(x, row = 1, classes = NULL, most = 20, ...) {
 # One row's classes, in the model's order; the most probable ones if there are too many.
 drawn_classes <- function(x, row, classes, most, call) {
   if (is_labels(x)) stop_syfr("type", no_probabilities, call)
+  check_row(row, nrow(as_rows_and_classes(x, call)), call)
+  if (!is.numeric(most) || length(most) != 1 || !isTRUE(most >= 1 && most == round(most))) {
+    stop_syfr("type", "`most` is not a number of classes. Give a whole number from 1.", call)
+  }
   table <- as.data.frame(x, classes = classes)
   table <- table[table$row == row, ]
-  if (nrow(table) == 0) stop_syfr("range", sprintf("There is no row %s. Give one of the inputs.", format(row)), call)
   if (anyNA(table$probability)) {
     stop_syfr("shape", "A single output has no classes to draw. Use it as a number.", call)
   }

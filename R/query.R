@@ -131,9 +131,7 @@ draw_costs <- function(values, title, colour, names = NULL) {
 
 query_panels <- function(x, row, call) {
   rows <- dim(x$held$server0)[1]
-  if (!row %in% seq_len(rows)) {
-    stop_syfr("range", sprintf("There is no row %s. Give one from 1 to %d.", format(row), rows), call)
-  }
+  check_row(row, rows, call)
   view <- function(name) {
     held <- x$held[[name]]
     sizes <- dim(held)[-1]

@@ -87,6 +87,7 @@ test_that("a query prints and is drawn", {
   expect_invisible(plot(query))
   expect_invisible(plot(query, "input"))
   expect_error(plot(query, "output"))
+  for (row in list(NA, 1:2, NULL)) expect_error(plot(query, "input", row), "`row`", class = "syfr_error_type")
   skip_if_not_installed("ggplot2")
   expect_drawn(ggplot2::autoplot(query))
   expect_drawn(ggplot2::autoplot(query, "input"))

@@ -69,6 +69,11 @@ test_that("a picture of a prediction shows the most probable classes", {
   expect_identical(plot(prediction(), row = 2, most = 2)$label, c("1", "3"))
   expect_identical(percent(c(0, 1e-9, 0.5, 1)), c("0.0%", "< 0.1%", "50.0%", "100.0%"))
   expect_error(plot(prediction(), row = 3), "no row 3", class = "syfr_error_range")
+  for (row in list(NA, 1:2, NULL, "1")) expect_error(plot(prediction(), row), "`row`", class = "syfr_error_type")
+  for (most in list(NA, 0, -1, 1.5, 1:2, NULL)) {
+    expect_error(plot(prediction(), most = most), "`most`", class = "syfr_error_type")
+  }
+  expect_length(plot(prediction(), most = Inf)$label, 3)
   expect_error(plot(prediction(matrix(1))), class = "syfr_error_shape")
   skip_if_not_installed("ggplot2")
   expect_s3_class(ggplot2::autoplot(prediction(), classes = c("cat", "dog", "cow")), "ggplot")
