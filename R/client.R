@@ -42,8 +42,12 @@ client_connect_to_model <- function(client, batch_input_shape, batch_output_shap
   known <- as_client(client, call)
   cluster <- as_cluster(cluster, call)
   python <- call_python(call, bundle("syfr")$Client, python_cluster(cluster, call), known$credentials)
-  shapes <- list(as_shape(batch_input_shape), as_shape(batch_output_shape))
-  wait_for(call_python(call, python$connecting, shapes[[1]], shapes[[2]], model = model, timeout = timeout), call)
+  batch_input_shape <- as_shape(batch_input_shape)
+  batch_output_shape <- as_shape(batch_output_shape)
+  task <- call_python(
+    call, python$connecting, batch_input_shape, batch_output_shape, model = model, timeout = timeout
+  )
+  wait_for(task, call)
   if (is_alive(known$python)) known$python$disconnect()
   known$python <- python
   known$queries <- list()

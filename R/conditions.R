@@ -56,8 +56,29 @@ need_package <- function(package, whose, call) {
 # Call a Python function; what it raises becomes an R condition of class syfr_error_<code>. Why it comes back as data is
 # told in inst/python/syfr/face/calls.py.
 call_python <- function(call, fun, ...) {
+  missing <- vapply(list(...), has_na, NA)
+  if (any(missing)) refuse_na(as.list(substitute(list(...)))[-1][missing], list(...)[missing], call)
   attempt <- bundle("attempt")
   value_of(suspendInterrupts(attempt(fun, ...)), call)
+}
+
+# Whether Python would take an NA for something else: a logical one is True there, one among texts the text "NA". Arrays
+# of data are looked at where they are used.
+has_na <- function(x) {
+  if (is.list(x) && !is.object(x)) return(any(vapply(x, has_na, NA)))
+  is.atomic(x) && is.null(dim(x)) && anyNA(x)
+}
+
+# The first argument with an NA is named as it is passed on: by its name, or by the variable that it is made of.
+refuse_na <- function(expressions, values, call) {
+  expression <- expressions[[1]]
+  parts <- if (is.call(expression) && expression[[1]] == "$") as.character(expression[[3]]) else all.vars(expression)
+  name <- c(setdiff(names(expressions)[1], ""), parts)[1]
+  stop_syfr("type", call = call, if (identical(is.na(values[[1]]), TRUE)) {
+    sprintf("`%s` is NA. Give a value.", name)
+  } else {
+    sprintf("`%s` has NA in it. Give values that are not missing.", name)
+  })
 }
 
 # The value in an outcome that Python hands over; an error becomes a condition.

@@ -76,12 +76,10 @@ sy_share.default <- function(model, cluster, name = NULL, input_range = c(0, 1),
                              digits = 10, classes = NULL, precision = NULL, calibrate = NULL,
                              allow_unproven = FALSE, ...) {
   call <- sys.call(-1)
-  if (...length() > 0) {
-    stop_syfr("type", "There are arguments that are not those of ?sy_share. Give only these.", call)
-  }
+  refuse_others(call, "models", "?sy_share", ...)
   # What is not given is left to Python, which has the same defaults.
   given <- list(
-    output = if (!missing(output)) as_output(output, call), k = if (!missing(k)) k,
+    output = if (!missing(output)) as_choice(output, share_outputs, "output", call), k = if (!missing(k)) k,
     classes = as_names(classes), precision = precision,
     calibrate = if (!is.null(calibrate)) as_rows(calibrate),
     allow_unproven = if (as_flag(allow_unproven, "allow_unproven", call)) TRUE
@@ -105,14 +103,6 @@ sy_share.default <- function(model, cluster, name = NULL, input_range = c(0, 1),
 }
 
 share_outputs <- c("model", "logits", "label", "top_k")
-
-as_output <- function(output, call) {
-  if (identical(output, share_outputs)) return("model")
-  if (is.character(output) && length(output) == 1 && output %in% share_outputs) return(output)
-  stop_syfr("type", call = call, sprintf(
-    "`output` is none of %s. Give one of them.", paste0("\"", share_outputs, "\"", collapse = ", ")
-  ))
-}
 
 # Python takes a list of texts for several names, also for one.
 as_names <- function(x) if (!is.null(x)) as.list(as.character(x))

@@ -32,7 +32,7 @@
 #' @param name The name of a party, as in its certificate.
 #' @param timeout Seconds to wait.
 #' @param object A private tensor.
-#' @param ... Not used.
+#' @param ... For numbers their `range`, and `reveal`, `min_rows` and `timeout`. Otherwise not used.
 #' @return `sy_tensor()` an object of class `syfr_tensor`, `sy_share()` one of class `syfr_private`, invisibly.
 #'   `sy_get()` a plain vector or array, `TRUE` and `FALSE` for comparisons. `sy_explain()` a data frame with a row for
 #'   each operation that takes messages, and the last row for all together: `operation`, `shape`, `delays` (messages
@@ -53,11 +53,17 @@ NULL
 
 #' @rdname sy_tensor
 #' @export
-sy_tensor <- function(x, range = NULL) {
-  call <- sys.call()
+sy_tensor <- function(x, range = NULL) new_tensor(x, range, sys.call())
+
+new_tensor <- function(x, range, call) {
   values <- as_values(x, call)
   if (!is.null(range) && !(is.numeric(range) && length(range) == 2 && all(is.finite(range)))) {
     stop_syfr("type", "`range` is not two numbers. Give the smallest and the largest.", call)
+  }
+  if (!is.null(range) && range[1] > range[2]) {
+    stop_syfr("range", call = call, sprintf(
+      "`range` goes %s, which holds nothing. Give the smallest number first.", range_text(range)
+    ))
   }
   structure(list(values = values, range = range, logical = is.logical(x)), class = "syfr_tensor")
 }
@@ -78,22 +84,25 @@ as_values <- function(x, call) {
 #' @export
 sy_share.syfr_tensor <- function(model, cluster, ..., # nolint: object_name_linter.
                                  reveal = c("owner", "aggregate"), min_rows = 1, timeout = 60) {
-  call <- sys.call()
-  reveal <- match.arg(reveal)
+  share_tensor(sys.call(), model, cluster, ..., reveal = reveal, min_rows = min_rows, timeout = timeout)
+}
+
+share_tensor <- function(call, tensor, cluster, ..., reveal = reveals, min_rows = 1, timeout = 60) {
+  refuse_others(call, "tensors", "?sy_tensor", ...)
+  reveal <- as_choice(reveal, reveals, "reveal", call)
   python <- python_cluster(as_cluster(cluster, call), call)
   if (!python$started) sy_start(cluster)
   task <- call_python(
-    call, from_r()$sharing, model$values, as.list(model$range), python, reveal, min_rows, timeout
+    call, from_r()$sharing, tensor$values, as.list(tensor$range), python, reveal, min_rows, timeout
   )
-  invisible(new_private(wait_for(task, call), python, model$logical))
+  invisible(new_private(wait_for(task, call), python, tensor$logical))
 }
 
-share_numbers <- function(model, cluster, ...) {
+reveals <- c("owner", "aggregate")
+
+share_numbers <- function(model, cluster, ..., range = NULL) {
   call <- sys.call(-2)
-  values <- tryCatch(sy_tensor(plain_array(model)), syfr_error = function(e) {
-    stop_syfr(sub("syfr_error_", "", class(e)[1]), conditionMessage(e), call)
-  })
-  sy_share.syfr_tensor(values, cluster, ...)
+  share_tensor(call, new_tensor(plain_array(model), range, call), cluster, ...)
 }
 
 #' @rdname sy_tensor
@@ -283,7 +292,7 @@ predict.syfr_model <- function(object, x, ...) {
 sy_evaluate <- function(model, x, y, metrics = "accuracy", batch = 100, timeout = 60) {
   call <- sys.call()
   shared <- as_shared(model, call)
-  classes <- if (is.factor(y)) levels(y)
+  classes <- if (is.factor(y)) all_classes(y, shared$python$program$output_shape, call)
   if (is.factor(y)) y <- as.integer(y) - 1
   task <- call_python(
     call, from_r()$score, shared$python, as_values(x, call), as_values(y, call), as.list(metrics), batch, timeout
@@ -294,4 +303,15 @@ sy_evaluate <- function(model, x, y, metrics = "accuracy", batch = 100, timeout 
     dimnames(found$confusion) <- list(right = classes, predicted = classes)
   }
   if (length(metrics) == 1 && metrics != "confusion") found[[metrics]] else found[c(metrics, "rows")]
+}
+
+# The levels of a factor, which must be those of all outputs: a class that is missing would make others of those behind.
+all_classes <- function(y, output_shape, call) {
+  outputs <- unlist(output_shape)
+  outputs <- outputs[length(outputs)]
+  if (nlevels(y) == outputs) return(levels(y))
+  stop_syfr("shape", call = call, sprintf(
+    "`y` has %d levels; the model has %d outputs. Give a level for each, in their order: factor(y, levels = ...).",
+    nlevels(y), as.integer(outputs)
+  ))
 }

@@ -11,5 +11,6 @@ test_that("an open batch is NA or NULL", {
   expect_identical(as_shape(c(1, 28, 28, 1)), c(1, 28, 28, 1))
   expect_identical(as_shape(c(NA, 10)), list(NULL, 10))
   expect_identical(as_shape(list(NULL, 10)), list(NULL, 10))
+  expect_identical(as_shape(list(NA, 10)), list(NULL, 10))
   expect_identical(as_shape(list(c(1, 28), c(NA, 3))), list(c(1, 28), list(NULL, 3)))
 })

@@ -33,6 +33,25 @@ def boom(code):
   expect_error(call_python(NULL, python$boom, "port_in_use"), class = "syfr_error_worker")
 })
 
+test_that("an NA is refused where Python would take it for something else, and named", {
+  skip_without_python()
+  python <- python_module("
+def given(*args, **kwargs):
+    return len(args) + len(kwargs)
+")
+  timeout <- dir <- NA
+  known <- list(credentials = NA_character_)
+  clients <- c("ann", NA)
+  type <- "syfr_error_type"
+  expect_error(call_python(NULL, python$given, 1, timeout), "^`timeout` is NA. Give a value.$", class = type)
+  expect_error(call_python(NULL, python$given, model = NA_real_), "^`model` is NA.", class = type)
+  expect_error(call_python(NULL, python$given, known$credentials), "`credentials` is NA", class = type)
+  expect_error(call_python(NULL, python$given, as.list(clients)), "`clients` has NA in it. Give", class = type)
+  options <- list(name = NA)
+  expect_error(do.call(call_python, c(list(NULL, python$given, 1), options), quote = TRUE), "`name` is NA", class = type)
+  expect_identical(call_python(NULL, python$given, array(NA_real_, 1), NULL, list(NULL, 10), c("a", "b")), 4L)
+})
+
 test_that("a package that is needed and not there is named", {
   error <- tryCatch(need_package("no.such.package", "This picture", NULL), error = identity)
   expect_s3_class(error, c("syfr_error_package", "syfr_error"))

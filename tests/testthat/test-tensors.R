@@ -291,5 +291,5 @@ test_that("what was shared can be permitted to others, not what was computed", {
   x <- sy_share(sy_tensor(column), cluster, reveal = "aggregate", min_rows = 3)
   expect_invisible(sy_permit(x, "client"))
   expect_error(sy_permit(x + 1, "client"), "that was shared", class = "syfr_error_type")
-  expect_error(sy_share(sy_tensor(column), cluster, reveal = "all"))
+  expect_error(sy_share(sy_tensor(column), cluster, reveal = "all"), "`reveal`", class = "syfr_error_type")
 })
