@@ -49,6 +49,9 @@
 #' | `sqrt()` | 0.0005 from 0 to 1, 0.003 from 0 to 16, 0.007 from 0 to 1000 |
 #' | inverse | 0.0002 from 0.5 to 16, 0.002 from 0.1 to 10 |
 #'
+#' `c(x, 1)` joins elements to those of a tensor; in `c(1, x)`, where the tensor is not the first, base R knows nothing
+#' of it.
+#'
 #' Other members of the groups Ops, Math and Summary are refused by name.
 #'
 #' @section Matrix products:

@@ -24,9 +24,10 @@ length.syfr_private <- function(x) as.integer(prod(unlist(unclass(x)$python$shap
 sy_reshape <- function(x, size) {
   call <- sys.call()
   parts <- parts_of(x, call)
-  if (!is.numeric(size) || anyNA(size) || prod(size) != length(x)) {
+  whole <- is.numeric(size) && length(size) > 0 && all(is.finite(size)) && all(size >= 1 & size == round(size))
+  if (!whole || prod(size) != length(x)) {
     stop_syfr("shape", call = call, sprintf(
-      "A tensor of %d elements has no shape %s. Give dimensions with that product.",
+      "A tensor of %d elements has no shape %s. Give whole numbers from 1 with that product.",
       length(x), paste(size, collapse = " x ")
     ))
   }
@@ -91,6 +92,7 @@ picked <- function(python, places, call) {
 `[<-.syfr_private` <- function(x, ..., value) {
   call <- sys.call()
   parts <- parts_of(x, call)
+  logical <- parts$logical && if (is_private(value)) unclass(value)$logical else is.logical(value)
   value <- as_operand(value, x, call)
   places <- places_of(x)
   added <- length(x) - 1 + seq_len(length(value))
@@ -98,9 +100,28 @@ picked <- function(python, places, call) {
   places[...] <- added
   if (length(places) != length(x)) in_bounds(NA, call)
   if (is.null(dim(places))) dim(places) <- length(places)
-  logical <- parts$logical && is_private(value) && unclass(value)$logical
   make_private(call, x, logical, "replaced", parts$python, raw_operand(value), places)
 }
+
+# The object is a list, whose parts are not the tensor's: base R would put others in their places.
+no_parts <- function(call) {
+  stop_syfr("type", "A private tensor has neither names nor parts. Replace elements by x[i] <- value.", call)
+}
+
+#' @export
+names.syfr_private <- function(x) NULL
+
+#' @export
+`names<-.syfr_private` <- function(x, value) if (is.null(value)) x else no_parts(sys.call())
+
+#' @export
+`[[<-.syfr_private` <- function(x, i, ..., value) no_parts(sys.call())
+
+#' @export
+`$<-.syfr_private` <- function(x, name, value) no_parts(sys.call())
+
+#' @export
+`length<-.syfr_private` <- function(x, value) no_parts(sys.call())
 
 #' @export
 c.syfr_private <- function(...) {
