@@ -151,7 +151,10 @@ end_clusters <- function(the) {
 #' workers()
 #' @export
 with_sy_cluster <- function(code, cluster = sy_cluster_local()) {
+  call <- sys.call()
+  if (missing(code)) stop_syfr("type", "There is no `code`. Give some that uses `cluster`.", call)
   code <- substitute(code)
+  as_cluster(cluster, call)
   on.exit(sy_stop(cluster))
   sy_start(cluster)
   eval(code, list(cluster = cluster), parent.frame())
@@ -163,7 +166,7 @@ local_sy_cluster <- function(cluster = sy_cluster_local(), envir = parent.frame(
   if (identical(envir, globalenv())) {
     stop_syfr("type", "local_sy_cluster() needs a function to end with. Call sy_start() and sy_stop() here.")
   }
-  force(cluster)
+  as_cluster(cluster, sys.call())
   stop_it <- function() sy_stop(cluster)
   do.call(base::on.exit, list(as.call(list(stop_it)), add = TRUE, after = FALSE), envir = envir)
   sy_start(cluster)

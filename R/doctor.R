@@ -204,9 +204,14 @@ examine_worker <- function(role, address, auto_managed, report, timeout) {
       "Install the same version everywhere, then restart the worker."
     ))
   }
-  if (listens(address, timeout)) return(examine_listener(name, auto_managed, report))
-  if (auto_managed) {
+  if (listens(address, timeout)) return(examine_listener(name, auto_managed && is_local(address), report))
+  if (auto_managed && is_local(address)) {
     return(finding("workers", paste(name, "does not run; its port is free"), "sy_start() starts it.", "note"))
+  }
+  if (auto_managed) {
+    return(finding("workers", paste(name, "does not answer, and is not on this machine"), sprintf(
+      "Say sy_worker(\"%s\", auto_managed = FALSE), and start it there (sy_start() then shows how).", address
+    )))
   }
   finding(
     "workers", paste(name, "does not answer"),
@@ -230,6 +235,9 @@ examine_listener <- function(name, auto_managed, report) {
   }
   finding("workers", sprintf("%s: something listens there, and refuses this session", name), report$problem)
 }
+
+# Whether an address is on this machine, where sy_start() can start a worker.
+is_local <- function(address) bundle("syfr.hosts")$is_local(bundle("syfr.directories")$split_address(address)[[1]])
 
 # Whether anything accepts connections at an address.
 listens <- function(address, timeout) {

@@ -32,6 +32,9 @@
 sy_draw <- function(client = NULL, classes = NULL, port = NULL, launch_browser = interactive()) {
   call <- sys.call()
   launch_browser <- as_flag(launch_browser, "launch_browser", call)
+  if (!is.null(port) && !(is_count(port) && port >= 1 && port <= 65535)) {
+    stop_syfr("type", "`port` is not a port. Give a whole number from 1 to 65535, or NULL.", call)
+  }
   need_package("shiny", "The page of sy_draw()", call)
   if (is.null(client)) {
     cluster <- local_sy_cluster()

@@ -36,7 +36,7 @@ load_bundle <- function() {
       names <- c(
         "syfr.directories", "syfr.face.calls", "syfr.face.describe", "syfr.face.hook", "syfr.face.managed",
         "syfr.face.models", "syfr.face.owner", "syfr.face.provision", "syfr.face.worker",
-        "syfr.tensors.from_r"
+        "syfr.hosts", "syfr.tensors.from_r"
       )
       modules <- lapply(stats::setNames(names, names), reticulate::import)
       # For the workers that Python starts: R sets LD_LIBRARY_PATH, and a Python that finds another libpython by it

@@ -17,6 +17,13 @@ test_that("what is no worker or no cluster is named", {
   expect_error(sy_status(NULL), class = "syfr_error_type")
 })
 
+test_that("a cluster that stops by itself is looked at before it is started or stopped", {
+  wrong <- "`cluster` is not a cluster"
+  expect_error(with_sy_cluster(1, cluster = 3), wrong, class = "syfr_error_type")
+  expect_error(local_sy_cluster(3), wrong, class = "syfr_error_type")
+  expect_error(with_sy_cluster(), "no `code`", class = "syfr_error_type")
+})
+
 test_that("workers made in Python are accepted, and so is their cluster", {
   skip_without_python()
   local_deadline(300)

@@ -59,6 +59,14 @@ test_that("the doctor names a port that is taken, and a worker that is not there
   expect_error(sy_doctor("localhost:4000"), class = "syfr_error_type")
 })
 
+test_that("a worker of another machine is none that sy_start() can start", {
+  skip_without_python()
+  away <- examine_worker("server0", "nosuchhost.invalid:4520", TRUE, NULL, 1)
+  expect_identical(away$state, "bad")
+  expect_match(away$remedy, "auto_managed = FALSE")
+  expect_identical(examine_worker("server0", free_hosts()[1], TRUE, NULL, 1)$state, "note")
+})
+
 test_that("the doctor finds nothing wrong with a cluster that runs", {
   skip_without_python()
   local_deadline(300)

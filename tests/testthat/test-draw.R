@@ -2,6 +2,9 @@ test_that("a page for drawing needs a client of a model of such images, and as m
   skip_if_not_installed("shiny")
   expect_error(sy_draw(sy_client()), class = "syfr_error_not_connected")
   expect_error(sy_draw(1), class = "syfr_error_type")
+  for (port in list(-1, "a", NA, 70000, 1.5, 1:2)) {
+    expect_error(sy_draw(sy_client(), port = port), "`port` is not a port", class = "syfr_error_type")
+  }
   skip_without_keras()
   local_deadline(300)
   client <- test_client()
