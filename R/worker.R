@@ -21,12 +21,18 @@
 #' @export
 sy_worker <- function(host, auto_managed = TRUE) {
   call <- sys.call()
-  address <- if (is.character(host) && length(host) == 1) trimws(host) else ""
-  port <- suppressWarnings(as.integer(sub("^.+:([0-9]{1,5})$", "\\1", address)))
-  if (is.na(port) || port < 1 || port > 65535) {
-    stop_syfr("type", "`host` must be an address with a port from 1 to 65535. Write it like \"localhost:4000\".", call)
-  }
-  new_worker(address, as_flag(auto_managed, "auto_managed", call))
+  new_worker(as_address(host, "host", call), as_flag(auto_managed, "auto_managed", call))
+}
+
+# An address with a port: of a name, of four numbers, or of IPv6 in brackets.
+as_address <- function(x, name, call) {
+  address <- if (is.character(x) && length(x) == 1) trimws(x) else ""
+  pattern <- "^([A-Za-z0-9_][A-Za-z0-9._-]*|\\[[0-9A-Fa-f:.]+\\]):([0-9]{1,5})$"
+  port <- if (grepl(pattern, address)) as.integer(sub(pattern, "\\2", address)) else 0
+  if (port >= 1 && port <= 65535) return(address)
+  stop_syfr("type", call = call, sprintf(
+    "`%s` must be an address with a port from 1 to 65535. Write it like \"localhost:4000\".", name
+  ))
 }
 
 new_worker <- function(host, auto_managed) {
@@ -36,7 +42,7 @@ new_worker <- function(host, auto_managed) {
 # A worker from what a user may hand over: one made by sy_worker(), or its address.
 as_worker <- function(x, name, call) {
   if (inherits(x, "syfr_worker")) return(x)
-  if (is.character(x)) return(sy_worker(x))
+  if (is.character(x)) return(new_worker(as_address(x, name, call), TRUE))
   stop_syfr("type", sprintf("`%s` is not a worker. Make one with sy_worker(\"localhost:4000\").", name), call)
 }
 
