@@ -18,6 +18,8 @@ new_reporter <- function(style = progress_style()) {
     if (event$event == "worker_left") show_left(event)
     if (style == "none") return(invisible())
     switch(event$event,
+      # The last that is told before it is waited.
+      manual_command = counter$status("Waiting for workers that are started by hand"),
       worker_starting = counter$status(sprintf("Starting %s", event$worker)),
       worker_ended = cli::cli_alert_warning("{event$worker} at {event$address} has ended and is started again"),
       worker_ready = cli::cli_alert_success("{event$worker} is ready at {event$address}"),

@@ -78,6 +78,8 @@ test_that("a bar is drawn and ends as a line, with and without a known end", {
     "draw(list(serving(3L), prepared, served(1L, 3L), served(2L, 3L)))",
     "draw(list(serving(NULL), served(7L, NULL)))",
     "draw(list(list(event = 'worker_starting', worker = 'server0')))",
+    "by_hand <- list(event = 'manual_command', worker = 'server0', host = 'a', command = 'run this')",
+    "draw(list(list(event = 'worker_starting', worker = 'server2'), by_hand))",
     "cat('\\nall drawn\\n')"
   ))
   said <- paste(read_until(session, "all drawn"), collapse = "\n")
@@ -86,5 +88,6 @@ test_that("a bar is drawn and ends as a line, with and without a known end", {
   expect_match(said, "served 2 of 3\n")
   expect_match(said, "served 7\n")
   expect_match(said, "Starting server0")
+  expect_match(said, "Start server0 by hand on a:.*run this.*Waiting for workers that are started by hand")
   expect_ends_well(session)
 })
