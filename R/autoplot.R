@@ -83,7 +83,7 @@ autoplot.syfr_prediction <- function(object, row = 1, classes = NULL, most = 20,
 #' @rdname plot.syfr_cluster
 #' @exportS3Method ggplot2::autoplot
 autoplot.syfr_cluster <- function(object, status = NULL, ...) {
-  graph <- cluster_graph(object, status)
+  graph <- cluster_graph(object, status, sys.call(-1))
   nodes <- graph$nodes
   ggplot2::ggplot(nodes, ggplot2::aes(.data$x, .data$y)) +
     ggplot2::geom_segment(

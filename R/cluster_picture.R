@@ -13,7 +13,7 @@
 #' with_sy_cluster(plot(cluster))
 #' @export
 plot.syfr_cluster <- function(x, status = NULL, ...) {
-  graph <- cluster_graph(x, status)
+  graph <- cluster_graph(x, status, sys.call())
   old <- graphics::par(mar = c(1, 1, 3, 1))
   on.exit(graphics::par(old))
   graphics::plot.new()
@@ -43,8 +43,12 @@ draw_label <- function(x, y, label, ...) {
 }
 
 # Where everything stands, what is written on it, and in which colour. `side` is where the writing is.
-cluster_graph <- function(cluster, status) {
+cluster_graph <- function(cluster, status, call) {
   if (is.null(status)) status <- status_if_known(cluster)
+  known <- c("running", "sessions")
+  if (!is.null(status) && !(is.data.frame(status) && nrow(status) == 3 && all(known %in% names(status)))) {
+    stop_syfr("type", "`status` is not the state of three workers. Give what sy_status() returned.", call)
+  }
   state <- worker_states(status)
   # Above each other: the dealer's writing stands over it, that of the other two below them.
   workers <- data.frame(
@@ -84,7 +88,9 @@ client_note <- function(sessions) {
 cluster_title <- function(status) {
   if (is.null(status)) return("A cluster that is not started")
   if (all(status$running)) return("All three workers run")
-  sprintf("%d of three workers %s not answer", sum(!status$running), if (sum(!status$running) == 1) "does" else "do")
+  silent <- sum(!status$running)
+  if (silent == 3) return("None of the three workers answers")
+  sprintf("%d of three workers %s not answer", silent, if (silent == 1) "does" else "do")
 }
 
 # Owner and clients talk to each worker; what they send is not counted.

@@ -83,11 +83,19 @@ plot.syfr_shares <- function(x, ...) {
 
 shares_title <- function(x) sprintf("An image split into %d shares", length(x))
 
+# So many shares fit into a picture.
+most_drawn <- 10
+
 # The views of each party, of all parties but one where that is another view, and of all.
 share_panels <- function(x, call) {
   sizes <- x[[1]]$frame$dim
   if (is.null(sizes) || length(sizes) > 3) {
     stop_syfr("shape", "These shares are of no image. Split a matrix, or an array of height x width x channels.", call)
+  }
+  if (length(x) > most_drawn) {
+    stop_syfr("range", call = call, sprintf(
+      "%d shares are too many for a picture. Split the image into %d or fewer.", length(x), most_drawn
+    ))
   }
   view <- function(parties) array(ring_fraction(Reduce(ring_add, lapply(x[parties], `[[`, "ring"))), sizes)
   everybody <- seq_along(x)

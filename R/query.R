@@ -107,7 +107,7 @@ plot.syfr_query <- function(x, which = c("cost", "input"), row = 1, ...) {
 }
 
 cost_kinds <- c(
-  delays = "messages to wait for", online_kb = "kB during the query", preprocessing_kb = "kB ahead of it"
+  delays = "messages to wait for", online_kb = "kB a row, in the query", preprocessing_kb = "kB a row, ahead of it"
 )
 
 query_title <- function(x) {

@@ -31,6 +31,7 @@ test_that("parties alone and but one hold noise, and all of them the image", {
   ))
   expect_length(share_panels(sy_split(digit, 2), NULL), 3)
   expect_identical(share_panels(sy_split(digit, 4), NULL)[[5]]$title, "all but party 4")
+  expect_error(plot(sy_split(matrix(1:4, 2), 100)), "100 shares are too many", class = "syfr_error_range")
   expect_error(plot(sy_split(1:3)), "no image", class = "syfr_error_shape")
 })
 
@@ -89,6 +90,7 @@ test_that("a query prints and is drawn", {
   expect_error(plot(query, "output"))
   for (row in list(NA, 1:2, NULL)) expect_error(plot(query, "input", row), "`row`", class = "syfr_error_type")
   skip_if_not_installed("ggplot2")
+  expect_identical(ggplot2::autoplot(query)$data$cost[5], factor("kB a row, ahead of it", cost_kinds))
   expect_drawn(ggplot2::autoplot(query))
   expect_drawn(ggplot2::autoplot(query, "input"))
 })
@@ -115,7 +117,10 @@ test_that("a cluster's picture says who runs, in colour, mark and word", {
   expect_identical(between$label, c("504.2 kB", "105.0 kB", ""))
   expect_identical(between$colour, c(ink$light, ink$blue, ink$light))
   expect_identical(cluster_graph(cluster, a_status())$title, "All three workers run")
-  expect_identical(cluster_graph(cluster, a_status(rep(FALSE, 3)))$title, "3 of three workers do not answer")
+  expect_identical(cluster_graph(cluster, a_status(rep(FALSE, 3)))$title, "None of the three workers answers")
+  for (status in list(3, data.frame(), "running")) {
+    expect_error(plot(cluster, status), "`status`.*sy_status", class = "syfr_error_type")
+  }
 })
 
 test_that("a cluster is drawn, started or not", {
