@@ -25,6 +25,19 @@ test_that("stored results are of this version", {
   }
 })
 
+test_that("an error in a vignette has one comment in front of each line", {
+  skip_if_not_installed("knitr")
+  knitted <- tempfile(fileext = ".md")
+  code <- c("knitr::knit(commandArgs(TRUE)[1], commandArgs(TRUE)[2], quiet = TRUE)", "cat('knitted\\n')")
+  place <- tempfile("knitting")
+  dir.create(place)
+  session <- r_session(code, c(normalizePath(vignette_file("secret-sharing.Rmd")), knitted), wd = place)
+  read_until(session, "^knitted", seconds = 100)
+  lines <- readLines(knitted)
+  expect_match(lines, "^#> Error", all = FALSE)
+  expect_no_match(lines, "#>.*#>")
+})
+
 test_that("the five minutes give what their vignette shows", {
   skip_without_keras()
   local_deadline(300)
