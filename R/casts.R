@@ -29,6 +29,14 @@ as_flag <- function(x, name, call = sys.call(-1)) {
   stop_syfr("type", sprintf("`%s` is neither TRUE nor FALSE. Give one of the two.", name), call)
 }
 
+# A single text that is not empty.
+as_text <- function(x, name, call, give = "Give one that is not empty.") {
+  if (is.character(x) && length(x) == 1 && !is.na(x) && nzchar(x)) return(x)
+  stop_syfr("type", sprintf("`%s` is not a single text. %s", name, give), call)
+}
+
+text_or_null <- function(x, name, call) if (!is.null(x)) as_text(x, name, call)
+
 # One of some words, of which the first is the default.
 as_choice <- function(x, choices, name, call) {
   if (identical(x, choices)) return(choices[1])

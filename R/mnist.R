@@ -25,8 +25,9 @@
 sy_mnist <- function(path = NULL) {
   call <- sys.call()
   if (is.null(path)) path <- find_mnist()
-  if (!is.character(path) || length(path) != 1 || !file.exists(path)) {
-    stop_syfr("type", sprintf("There is no file %s. Give the path of an mnist.npz.", format(path)), call)
+  as_text(path, "path", call, "Give the path of an mnist.npz.")
+  if (!file.exists(path)) {
+    stop_syfr("type", sprintf("There is no file %s. Give the path of an mnist.npz.", path), call)
   }
   arrays <- read_npz(path, call)
   sets <- c(train = "x_train", test = "x_test")

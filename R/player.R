@@ -29,15 +29,23 @@ sy_player <- function(
     credentials, role = basename(credentials), config = file.path(credentials, "cluster.json"),
     state_dir = NULL, listen = NULL, metrics = NULL, log_format = c("text", "json")) {
   call <- sys.call()
+  as_text(credentials, "credentials", call)
+  as_text(role, "role", call)
+  as_text(config, "config", call)
   if (!role %in% roles) {
     stop_syfr("type", sprintf("`role` is \"%s\". Give \"server0\", \"server1\" or \"server2\".", role), call)
   }
   if (!file.exists(config)) {
     stop_syfr("type", sprintf("There is no cluster file %s. Give the one that the cluster's owner made.", config), call)
   }
-  options <- c("--credentials", path.expand(credentials), "--with-parent", "--log-format", match.arg(log_format))
-  given <- list("--state-dir" = state_dir, "--listen" = listen, "--metrics" = metrics)
-  for (name in names(given)) if (!is.null(given[[name]])) options <- c(options, name, as.character(given[[name]]))
+  log_format <- as_choice(log_format, c("text", "json"), "log_format", call)
+  options <- c("--credentials", path.expand(credentials), "--with-parent", "--log-format", log_format)
+  if (is.numeric(metrics)) metrics <- as.character(metrics)
+  given <- list(
+    "--state-dir" = text_or_null(state_dir, "state_dir", call), "--listen" = text_or_null(listen, "listen", call),
+    "--metrics" = text_or_null(metrics, "metrics", call)
+  )
+  for (name in names(given)) if (!is.null(given[[name]])) options <- c(options, name, given[[name]])
   command <- call_python(call, bundle("syfr.face.managed")$by_hand, role, path.expand(config), as.list(options))
   words <- vapply(command$words, shQuote, "")
   old <- Sys.getenv(names(command$environment), NA, names = TRUE)

@@ -33,6 +33,15 @@ test_that("a worker runs from its folder until it is told to end", {
   sy_credentials_create(folder, free_hosts())
   expect_error(sy_player(folder), "`role` is", class = "syfr_error_type")
   expect_error(sy_player(file.path(folder, "server0"), config = "nowhere"), class = "syfr_error_type")
+  folder0 <- file.path(folder, "server0")
+  for (wrong in list(NULL, NA, c("a", "b"), "", 1)) {
+    expect_error(sy_player(wrong), "`credentials` is not a single text", class = "syfr_error_type")
+    expect_error(sy_player(folder0, wrong), "`role` is not a single text", class = "syfr_error_type")
+    expect_error(sy_player(folder0, config = wrong), "`config` is not a single text", class = "syfr_error_type")
+  }
+  expect_error(sy_player(folder0, listen = c("a", "b")), "`listen`", class = "syfr_error_type")
+  expect_error(sy_player(folder0, metrics = NA), "`metrics`", class = "syfr_error_type")
+  expect_error(sy_player(folder0, log_format = "xml"), "`log_format` is none of", class = "syfr_error_type")
   code <- c(
     "args <- commandArgs(TRUE)",
     "cat(\"status\", syfr::sy_player(args[1], state_dir = args[2], log_format = \"json\"), \"\\n\")"

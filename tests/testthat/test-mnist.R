@@ -10,6 +10,12 @@ test_that("the sample has the first 1,000 test images, scaled", {
   expect_true(all(test$x[1, 1:5, , 1] == 0))
 })
 
+test_that("a path is one text", {
+  for (path in list(c("a", "b"), list(), "", NA, 3)) {
+    expect_error(sy_mnist(path), "`path` is not a single text. Give the path of an mnist.npz.$", class = "syfr_error_type")
+  }
+})
+
 test_that("training images that are not there are an error with a remedy", {
   mnist <- sy_mnist(sample_file())
   expect_error(mnist$train, "install_syfr\\(\\)|SYFR_MNIST", class = "syfr_error_type")
