@@ -33,9 +33,9 @@
 #' @export
 install_syfr <- function(method = c("auto", "virtualenv", "conda"), envname = "r-syfr", ..., keras = TRUE,
                          python_version = NULL) {
-  method <- install_method(match.arg(method), envname)
-  files <- requirement_files(as_flag(keras, "keras"))
   call <- sys.call()
+  method <- install_method(match.arg(method), envname)
+  files <- requirement_files(as_flag(keras, "keras", call))
   say_installing(envname, keras)
   python <- tryCatch(
     without_poetry({

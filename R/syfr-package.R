@@ -90,10 +90,16 @@ quiet_tensorflow <- function() {
 sy <- structure(list(), class = "syfr_module")
 
 #' @export
-`$.syfr_module` <- function(x, name) bundle("syfr")[[name]]
+`$.syfr_module` <- function(x, name) module_element(name, sys.call())
 
 #' @export
-`[[.syfr_module` <- function(x, i) bundle("syfr")[[i]]
+`[[.syfr_module` <- function(x, i) module_element(i, sys.call())
+
+module_element <- function(name, call) {
+  module <- bundle("syfr")
+  if (is.character(name) && length(name) == 1 && reticulate::py_has_attr(module, name)) return(module[[name]])
+  stop_syfr("type", sprintf("`sy` has no `%s`. See ?sy for what it has.", toString(name)), call)
+}
 
 #' @importFrom utils .DollarNames
 #' @export

@@ -268,7 +268,7 @@ sy_pmin <- function(x, y) -sy_pmax(-x, -y)
 #' @export
 sy_ifelse <- function(test, yes, no) {
   call <- sys.call()
-  parts_of(test, call)
+  parts_of(test, call, "test")
   operands <- list(as_truth(test, call), as_operand(yes, test, call), as_operand(no, test, call))
   size <- if (is.null(dim(test))) length(test) else dim(test)
   if (!identical(as.integer(common_size(operands, call)), as.integer(size))) {

@@ -118,7 +118,7 @@ names.syfr_private <- function(x) NULL
 `[[<-.syfr_private` <- function(x, i, ..., value) no_parts(sys.call())
 
 #' @export
-`$<-.syfr_private` <- function(x, name, value) no_parts(sys.call())
+`$<-.syfr_private` <- function(x, name, value) no_parts(sys.call()) # nolint: object_name_linter.
 
 #' @export
 `length<-.syfr_private` <- function(x, value) no_parts(sys.call())

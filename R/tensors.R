@@ -23,7 +23,8 @@
 #' @param x A numeric or logical vector, matrix or array, or a data frame of them; none missing. For `sy_get()`,
 #'   `sy_explain()` and `sy_permit()` a private tensor; `sy_get()` opens a list of them at once, too.
 #' @param range The smallest and the largest number that an element may be; everybody learns it. By default the powers
-#'   of two around what `x` holds, which tells a little about it.
+#'   of two around what `x` holds, which tells a little about it; for positive numbers it begins at 0, so that `log(x)`
+#'   and `1 / x`, which take arguments from 1/1024, need a range that begins above.
 #' @param model A tensor made by `sy_tensor()`, or numbers.
 #' @param cluster A cluster made by [sy_cluster()]. One that is not started is started.
 #' @param reveal Who may open what is computed from the tensor: with `"owner"` this session, with `"aggregate"` also
@@ -134,9 +135,9 @@ new_private <- function(python, cluster, logical = FALSE) {
 is_private <- function(x) inherits(x, "syfr_private")
 
 # The parts of a private tensor.
-parts_of <- function(x, call) {
+parts_of <- function(x, call, name = "x") {
   if (!is_private(x)) {
-    stop_syfr("type", "`x` is not a private tensor. Share it with sy_share() first.", call)
+    stop_syfr("type", sprintf("`%s` is not a private tensor. Share it with sy_share() first.", name), call)
   }
   parts <- unclass(x)
   if (!is_alive(parts$python)) {
@@ -270,7 +271,8 @@ predict.syfr_model <- function(object, x, ...) {
 #' batch, and opens the figures that were asked for and nothing else: no prediction, and no count of a single batch.
 #'
 #' @param model A model shared by [sy_share()].
-#' @param x A numeric array, rows first, as of [client_query_model()]; within the model's `input_range`.
+#' @param x A numeric array, rows first, within the model's `input_range`. Axes of length one may be missing, as of
+#'   [client_query_model()], but not that of the rows: keep it for a single one, with `drop = FALSE`.
 #' @param y The right classes, one for each row: whole numbers from 0, as the digits of [sy_mnist()], or a factor, whose
 #'   levels are the classes in their order.
 #' @param metrics Of `"accuracy"`, the share of rows whose best class is the right one; `"confusion"`, how often each

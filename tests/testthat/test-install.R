@@ -89,3 +89,9 @@ test_that("an environment that cannot be made is an error, with what to do", {
   expect_match(conditionMessage(error), "could not be installed .*Python 3.10 to 3.13 with venv is needed")
   expect_match(said[1], "Installing")
 })
+
+test_that("a switch that is neither TRUE nor FALSE is named, and the call that gave it", {
+  error <- tryCatch(install_syfr(keras = NA), error = identity)
+  expect_s3_class(error, "syfr_error_type")
+  expect_identical(deparse(conditionCall(error)), "install_syfr(keras = NA)")
+})

@@ -61,6 +61,8 @@ test_that("names of the module are found by $ and [[", {
   skip_without_python()
   local_deadline(300)
   worker <- sy$TFEWorker(host = "localhost:4000", auto_managed = TRUE)
+  expect_error(sy$nothing, "`sy` has no `nothing`. See ?sy", fixed = TRUE, class = "syfr_error_type")
+  expect_error(sy[["nothing"]], "`nothing`", class = "syfr_error_type")
   expect_true(is_alive(worker))
   expect_identical(worker$host, "localhost:4000")
   expect_s3_class(sy[["SyfrError"]], "python.builtin.type")

@@ -216,6 +216,7 @@ test_that("what does not fit is refused", {
   expect_error(as.numeric(x), "sy_get", class = type)
   expect_error(if (v[1] > 0) TRUE)
   expect_error(sy_get(1), "not a private tensor", class = type)
+  expect_error(sy_ifelse(TRUE, v, v), "`test` is not a private tensor", class = type)
   expect_error(sy_share("a", cluster), class = "syfr_error")
   expect_error(sy_share(c(1, NA), cluster), "missing", class = "syfr_error_range")
   expect_error(sy_share(x, cluster), class = "syfr_error")
