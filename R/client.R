@@ -30,7 +30,8 @@ sy_client <- function(credentials = NULL) {
 #' @param batch_output_shape Shape of the answer, batch first: `c(1, 10)`. `NA` leaves a batch size open. For a model
 #'   with several inputs or outputs, a list of shapes.
 #' @param cluster A cluster made by [sy_cluster()].
-#' @param model The name of the model, where several have the same shapes.
+#' @param model The name of the model, where several have the same shapes; or its number, as of [sy_models()], where
+#'   several have the same name too.
 #' @param timeout Seconds to wait.
 #' @return The client, invisibly.
 #' @seealso [client_query_model()]
@@ -144,6 +145,7 @@ predict.syfr_client <- function(object, x, type = c("raw", "prob", "class"), cla
   type <- match.arg(type)
   # What cannot be given is refused before anything is asked: a model may answer a limited number of times.
   if (type != "raw") check_classes(object, type, classes, call)
+  if (type == "class" && is.null(classes)) classes <- numbered_classes(connected(object, call))
   answer <- client_query_model(object, x, ...)
   switch(type,
     raw = answer,
@@ -160,6 +162,15 @@ check_classes <- function(client, type, classes, call) {
   }
   nothing <- array(0, c(1, unlist(info$output_shape)[-1]))
   most_probable(new_prediction(nothing, info), classes, call)
+}
+
+# Of a model that answers with labels which have no names: the numbers of all classes, whichever an answer has.
+numbered_classes <- function(python) {
+  info <- python$model_info
+  if (!identical(info$head, "label") || length(info$classes) > 0) return(NULL)
+  ranks <- Filter(function(step) inherits(step, "syfr.steps.Ranks"), python$program$steps)
+  # Of a single probability the label says whether it is above a half.
+  seq_len(if (length(ranks) == 0) 2 else unlist(ranks[[length(ranks)]]$output_shape))
 }
 
 class_probabilities <- function(answer, classes, call) {

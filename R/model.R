@@ -39,7 +39,9 @@
 #' @param model A Keras model, from R's keras or keras3 packages, from Python's keras by way of reticulate, or the
 #'   path of a model saved as `.keras`, `.h5` or `.hdf5`. Numbers are shared as a private tensor: see [sy_tensor()].
 #' @param cluster A cluster made by [sy_cluster()].
-#' @param name What clients call the model; `NULL` for the name that Keras gave it.
+#' @param name What clients call the model; `NULL` for the name that Keras gave it. A model that is shared under a name
+#'   that is taken does not replace the other: there are two of that name until one is stopped, see [sy_stop()] and
+#'   [sy_drop()]. A client then gets the one that is served, or says which by its number.
 #' @param input_range The smallest and the largest number that an input may hold. The workers compute with fixed
 #'   point numbers; that none overflows is checked for inputs within this range.
 #' @param timeout Seconds to wait.
@@ -48,7 +50,8 @@
 #'   range (or of up to twice its width); a query takes three more messages, one after the other, between the workers.
 #' @param output What clients get of a prediction; see below.
 #' @param k How many labels, for `output = "top_k"`.
-#' @param digits Binary digits behind the point of what a client gets; `NULL` for all that the workers compute with.
+#' @param digits Binary digits behind the point of what a client gets, from 0 to `precision`; `NULL` for all that the
+#'   workers compute with.
 #' @param classes Names of the classes in the order of the outputs; clients are told them, and answers carry them.
 #' @param precision Binary digits behind the point of all numbers that the workers compute with; 6 to 18; `NULL` for
 #'   14. Fewer leave more room for large numbers inside the network.
@@ -121,7 +124,7 @@ as_keras_model <- function(model, call) {
   }
   path <- path.expand(model)
   if (!file.exists(path)) {
-    stop_syfr("type", sprintf("There is no file %s. Give the path of a saved Keras model.", model), call)
+    stop_syfr("type", sprintf("There is no file \"%s\". Give the path of a saved Keras model.", model), call)
   }
   load_saved(path, call)
 }
@@ -132,8 +135,21 @@ load_saved <- function(path, call) {
       "Sharing a model needs Keras, which this Python environment lacks. Call install_syfr(), then restart R."
     ))
   }
+  if (!looks_saved(path)) {
+    stop_syfr("type", call = call, sprintf(
+      "`model`: %s is not a saved Keras model. Give a file that Keras has saved as .keras, .h5 or .hdf5.", path
+    ))
+  }
   keras <- call_python(call, reticulate::import("importlib")$import_module, "keras")
   call_python(call, keras$models$load_model, path, compile = FALSE)
+}
+
+# Whether a file begins as HDF5 files or zips do, or a folder is one of TensorFlow's. Keras's words about others help
+# nobody; about what is wrong inside a saved model they do.
+looks_saved <- function(path) {
+  if (dir.exists(path)) return(file.exists(file.path(path, "saved_model.pb")))
+  start <- tryCatch(suppressWarnings(readBin(path, "raw", 4)), error = function(e) raw())
+  identical(start, as.raw(c(0x89, 0x48, 0x44, 0x46))) || identical(start, charToRaw("PK\003\004"))
 }
 
 not_shared <- "This model is not shared by this session. Share it first, with sy_share()."

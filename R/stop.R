@@ -47,11 +47,19 @@ sy_stop.default <- function(x, ...) {
   invisible(x)
 }
 
+# Whether a cluster was stopped with all its workers: those started by hand keep their shares.
+is_stopped <- function(cluster, call) !python_cluster(cluster, call)$started && all(cluster$auto_managed)
+
 #' @export
 sy_stop.syfr_model <- function(x, ...) {
   call <- sys.call(-1)
   shared <- as_shared(x, call)
-  wait_for(call_python(call, shared$python$dropping), call)
+  # After sy_stop(cluster) there is nothing left to stop.
+  nothing_left <- function(e) if (!is_stopped(shared$cluster, call)) stop(e)
+  tryCatch(
+    wait_for(call_python(call, shared$python$dropping), call),
+    syfr_error_credentials = nothing_left, syfr_error_unreachable = nothing_left
+  )
   bundle("syfr.face.owner")$forget(shared$keras)
   invisible(x)
 }

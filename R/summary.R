@@ -79,11 +79,10 @@ summary.syfr_model <- function(object, ...) {
   shared <- as_shared(object, call)
   describe <- bundle("syfr.face.describe")
   state <- serving_state(shared, call)
-  owner <- call_python(call, python_cluster(shared$cluster, call)$owner_bundle)
   facts <- c(
     state = state$word, requests = state$requests,
-    model_facts(describe$facts(shared$python$program)),
-    workers = toString(shared$cluster$hosts), `TLS identity` = describe_identity(owner)
+    model_facts(describe$facts(shared$python$program)), workers = toString(shared$cluster$hosts),
+    `TLS identity` = identity_if_known(python_cluster(shared$cluster, call)$owner_bundle, call)
   )
   new_summary(
     sprintf("shared model '%s'", shared$name), facts,
@@ -94,11 +93,15 @@ summary.syfr_model <- function(object, ...) {
 
 # How far serving is, as the worker that has counted the fewest says.
 serving_state <- function(shared, call) {
-  reports <- wait_for(call_python(call, python_cluster(shared$cluster, call)$reporting), call)
+  reports <- tryCatch(
+    wait_for(call_python(call, python_cluster(shared$cluster, call)$reporting), call),
+    syfr_error_credentials = function(e) if (!is_stopped(shared$cluster, call)) stop(e)
+  )
   found <- lapply(reports, function(report) Find(function(model) model$model == shared$python$number, report$models))
   found <- Filter(Negate(is.null), found)
   if (length(found) < 3) {
-    word <- sprintf("%d of 3 workers hold a share of it", length(found))
+    stopped <- length(found) == 0 && is_stopped(shared$cluster, call)
+    word <- if (stopped) stopped_word else sprintf("%d of 3 workers hold a share of it", length(found))
     return(list(word = word, requests = "none", serving = FALSE, served = NA_real_, left = 0))
   }
   served <- min(vapply(found, function(model) as.numeric(model$served), 0))
@@ -120,15 +123,23 @@ summary.syfr_client <- function(object, ...) {
   describe <- bundle("syfr.face.describe")
   info <- object$python$model_info
   known <- describe$facts(object$python$program)
-  own <- call_python(call, object$python$bundle)
+  identity <- identity_if_known(object$python$bundle, call)
   new_summary(
     sprintf("client, connected to model '%s'", info$name),
     c(
+      state = if (is.null(identity)) stopped_word,
       model_facts(known, unlist(info$input_shape)[1]),
-      workers = toString(unlist(object$python$addresses)), `TLS identity` = describe_identity(own)
+      workers = toString(unlist(object$python$addresses)), `TLS identity` = identity
     ),
     name = info$name, layers = layer_table(describe$layers(object$python$program))
   )
+}
+
+stopped_word <- "its cluster was stopped"
+
+# With the workers of sy_cluster_local() their certificates go.
+identity_if_known <- function(owner, call) {
+  tryCatch(describe_identity(call_python(call, owner)), syfr_error_credentials = function(e) NULL)
 }
 
 describe_identity <- function(credentials) {

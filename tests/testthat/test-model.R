@@ -99,8 +99,14 @@ test_that("what cannot be shared or served is named", {
   expect_error(sy_share(recurrent, cluster), "memory", class = "syfr_error_unsupported_layer")
   expect_error(sy_share(keras, cluster), class = "syfr_error_type")
   expect_error(sy_share(NULL, cluster), "not a Keras model", class = "syfr_error_type")
-  expect_error(sy_share(bundled_model(), cluster, names = "digits"), "arguments", class = "syfr_error_type")
+  expect_error(sy_share(bundled_model(), cluster, names = "digits"), "`names` is not an argument", class = "syfr_error_type")
   expect_error(sy_share("no-such-file.h5", cluster), "no-such-file.h5", class = "syfr_error_type")
+  expect_error(sy_share("", cluster), "no file \"\"", class = "syfr_error_type")
+  empty <- tempfile(fileext = ".h5")
+  file.create(empty)
+  for (file in c(empty, tempdir(), test_path("test-model.R"))) {
+    expect_error(sy_share(file, cluster), "`model`: .* is not a saved Keras model. Give", class = "syfr_error_type")
+  }
   expect_error(sy_share(bundled_model(), 42), "`cluster`", class = "syfr_error_type")
 
   large <- keras$Sequential(list(
@@ -127,6 +133,19 @@ test_that("shutting down the workers of a model ends them, and the model is shar
   sy_shutdown_workers(model)
   expect_gone(pids)
   expect_error(sy_serve(tiny), class = "syfr_error_not_shared")
+
+  # Where the certificates go with the workers, and where they stay.
+  for (cluster in list(sy_cluster_local(), do.call(sy_cluster, as.list(free_hosts())))) {
+    model <- suppressMessages(sy_share(tiny, cluster))
+    sy_serve(model, block = FALSE)
+    client <- sy_client() |> client_connect_to_model(c(1, 2), c(1, 1), cluster)
+    sy_stop(cluster)
+    expect_output(print(summary(model)), "its cluster was stopped")
+    expect_identical(summary(model)$serving, FALSE)
+    expect_output(print(summary(client)), "client, connected")
+    expect_invisible(sy_stop(model))
+    expect_error(sy_serve(tiny), class = "syfr_error_not_shared")
+  }
 })
 
 test_that("a model that was saved and read again says that its session has gone", {
@@ -138,8 +157,9 @@ test_that("a model that was saved and read again says that its session has gone"
 test_that("what goes wrong when a saved model is loaded is printed, also by Rscript", {
   skip_without_keras()
   local_deadline(300)
+  # As an HDF5 file begins.
   broken <- tempfile(fileext = ".h5")
-  writeLines("this is no model", broken)
+  writeBin(as.raw(c(0x89, 0x48, 0x44, 0x46, 0x0d, 0x0a, 0x1a, 0x0a, 0:99)), broken)
   code <- sprintf("library(syfr); sy_share('%s', sy_cluster_local())", broken)
   said <- suppressWarnings(system2(
     file.path(R.home("bin"), "Rscript"), c("-e", shQuote(code)),
@@ -156,14 +176,16 @@ test_that("clients get what the owner lets them have: labels, the best labels, n
   cluster <- test_cluster()
   digits <- sample_digits()
   x <- digits$x[1:3, , , ]
-  serve <- function(shape, ...) {
-    sy_share(bundled_model(), cluster, name = "limited", ...) |> sy_serve(block = FALSE)
-    sy_client() |> client_connect_to_model(c(1, 28, 28, 1), shape, cluster, model = "limited")
+  serve <- function(shape, ..., name = "limited") {
+    sy_share(bundled_model(), cluster, name = name, ...) |> sy_serve(block = FALSE)
+    sy_client() |> client_connect_to_model(c(1, 28, 28, 1), shape, cluster, model = name)
   }
   client <- serve(c(1, 1), output = "label", classes = 0:9)
   expect_identical(as.array(client_query_model(client, x)), array(digits$y[1:3] + 1L, c(3, 1)))
   expect_identical(as.data.frame(client_query_model(client, x))$label, as.character(digits$y[1:3]))
   expect_identical(as.character(predict(client, x, type = "class")), as.character(digits$y[1:3]))
+  unnamed <- serve(c(1, 1), output = "label", name = "unnamed")
+  expect_identical(predict(unnamed, x, type = "class"), factor(digits$y[1:3] + 1, levels = 1:10))
   expect_error(predict(client, x, type = "prob"), "labels only", class = "syfr_error_type")
   expect_output(print(client), "labels alone, counted from 1")
 
