@@ -67,7 +67,7 @@ check_row <- function(row, rows, call) {
 #' Draws what each party holds, what the parties hold together when one of them is missing, and what all of them
 #' hold: noise, noise, and the image. `ggplot2::autoplot()` does the same where ggplot2 is installed.
 #'
-#' @param x,object A matrix, or an array of height x width x channels, split with [sy_split()].
+#' @param x,object A matrix, or an array of height x width x channels, split with [sy_split()] into 10 shares or fewer.
 #' @param ... Not used.
 #' @return `x`, invisibly.
 #' @seealso [plot.syfr_query()] for what the workers hold of a real query.

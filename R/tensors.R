@@ -313,7 +313,7 @@ all_classes <- function(y, output_shape, call) {
   outputs <- outputs[length(outputs)]
   if (nlevels(y) == outputs) return(levels(y))
   stop_syfr("shape", call = call, sprintf(
-    "`y` has %d levels; the model has %d outputs. Give a level for each, in their order: factor(y, levels = ...).",
-    nlevels(y), as.integer(outputs)
+    "`y` has %d levels; the model has %d output%s. Give a level for each, in their order: factor(y, levels = ...).",
+    nlevels(y), as.integer(outputs), if (outputs == 1) "" else "s"
   ))
 }
