@@ -89,6 +89,17 @@ def test_rows_that_are_left_out_are_not_prepared() -> None:
     assert taken(pool, 12, 14) == [12, 13]
 
 
+def test_rows_are_left_out_in_whatever_order_their_queries_fail() -> None:
+    pool = filled(2)
+    for start, stop in ((9, 10), (5, 7), (12, 14), (10, 12), (2, 3), (6, 8)):
+        pool.leave_out(start, stop)
+    assert (pool.ready_until, pool.room) == (3, 2)
+    pool.add(3, 2, {0: np.arange(3, 5)})
+    assert (pool.ready_until, pool.room) == (8, 1)
+    pool.add(8, 1, {0: np.arange(8, 9)})
+    assert (pool.ready_until, pool.room) == (14, None)
+
+
 def test_nothing_is_kept_of_rows_that_were_passed_over() -> None:
     pool = filled(4, 4)
     pool.pass_over(0, 6)
@@ -100,32 +111,37 @@ def test_nothing_is_kept_of_rows_that_were_passed_over() -> None:
     assert pool.cut_ahead(1) is None
 
 
-queries = some.tuples(some.integers(1, 5), some.booleans(), some.integers(0, 9), some.booleans())
+queries = some.tuples(some.integers(1, 5), some.booleans(), some.integers(0, 9), some.booleans(), some.booleans())
 
 
 @given(some.lists(queries, max_size=30))
-def test_a_store_gives_every_query_its_rows_and_makes_none_for_those_that_were_refused(
-    plan: list[tuple[int, bool, int, bool]],
+def test_a_store_gives_every_query_its_rows_and_makes_none_for_those_that_were_given_up(
+    plan: list[tuple[int, bool, int, bool, bool]],
 ) -> None:
-    """Each query has some rows, may be refused, may wait, and finds so many rows made ahead of it."""
-    pool, until, waiting, refused = Pool(), 0, [], set()
+    """Each query has some rows, may be refused, or wait and then fail, and finds so many rows made ahead of it."""
+    pool, until, waiting, given_up = Pool(), 0, [], set()
+
+    def give_up(start: int, stop: int) -> None:
+        given_up.update(range(start, stop))
+        pool.pass_over(start, stop)
+        pool.leave_out(start, stop)
 
     def deal(most: int) -> None:
         rows = most if pool.room is None else min(most, pool.room)
         place = range(pool.ready_until, pool.ready_until + rows)
-        assert not refused.intersection(place)
+        assert not given_up.intersection(place)
         pool.add(place.start, rows, {0: np.arange(place.start, place.stop)})
 
-    for rows, is_refused, ahead, waits in plan:
+    for rows, refused, ahead, waits, fails in plan:
         if ahead:
             deal(ahead)
         start, until = until, until + rows
-        if is_refused:
-            refused.update(range(start, until))
-            pool.pass_over(start, until)
-            pool.leave_out(start, until)
+        if refused:
+            give_up(start, until)
         else:
             waiting.append((start, until))
+        if fails and len(waiting) > 1:
+            give_up(*waiting.pop(-2))
         while waiting and not waits:
             at, stop = waiting.pop(0)
             found: list[int] = []

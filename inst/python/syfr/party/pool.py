@@ -20,7 +20,7 @@ class Pool:
     def __init__(self) -> None:
         self._blocks: deque[tuple[int, int, Any]] = deque()
         self._cut: tuple[int, int, Any] = (0, 0, None)
-        self._left_out: deque[tuple[int, int]] = deque()
+        self._left_out: list[tuple[int, int]] = []
         self.next_row = 0
         self.ready_until = 0
 
@@ -54,18 +54,19 @@ class Pool:
 
     def leave_out(self, start: int, stop: int) -> None:
         """Nothing will be prepared for these rows, as far as it has not been."""
-        last = self._left_out[-1] if self._left_out else None
-        if last is None or last[1] < start:
-            self._left_out.append((start, stop))
-        elif stop > last[1]:
-            self._left_out[-1] = last[0], stop
+        places, self._left_out = sorted([*self._left_out, (start, stop)]), []
+        for first, end in places:
+            if self._left_out and first <= self._left_out[-1][1]:
+                first, before = self._left_out.pop()
+                end = max(end, before)
+            self._left_out.append((first, end))
         self._ready(self.ready_until)
 
     def _ready(self, until: int) -> None:
         """Rows below ``until`` are prepared or left out, and with them those that are left out next."""
         self.ready_until = until
         while self._left_out and self._left_out[0][0] <= self.ready_until:
-            self.ready_until = max(self.ready_until, self._left_out.popleft()[1])
+            self.ready_until = max(self.ready_until, self._left_out.pop(0)[1])
 
     def take(self, start: int, stop: int) -> tuple[int, Any]:
         """Prepared rows from ``start`` on, up to ``stop`` or the end of their block: how many, and what was prepared.
