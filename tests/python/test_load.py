@@ -6,8 +6,9 @@ import math
 
 import pytest
 from syfr.errors import BusyError
-from syfr.party import load, queries
+from syfr.party import load
 from syfr.party.load import Load
+from syfr.party.query import time_limit
 from syfr.protocol.roles import Role
 
 
@@ -48,4 +49,4 @@ def test_a_client_with_too_much_under_way_leaves_room_for_others(
 
 @pytest.mark.parametrize(("patience", "limit"), [(math.inf, 60.0), (10.0, 9.0), (400.0, 360.0), (1e6, 600.0)])
 def test_a_query_may_take_nine_tenths_of_the_time_that_its_client_waits(patience: float, limit: float) -> None:
-    assert queries._limit(patience) == pytest.approx(limit)
+    assert time_limit(patience) == pytest.approx(limit)
