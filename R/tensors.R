@@ -274,7 +274,7 @@ predict.syfr_model <- function(object, x, ...) {
 #' @param x A numeric array, rows first, within the model's `input_range`. Axes of length one may be missing, as of
 #'   [client_query_model()], but not that of the rows: keep it for a single one, with `drop = FALSE`.
 #' @param y The right classes, one for each row: whole numbers from 0, as the digits of [sy_mnist()], or a factor, whose
-#'   levels are the classes in their order.
+#'   levels are the classes in their order. A model that ends in one sigmoid tells two classes, 0 and 1.
 #' @param metrics Of `"accuracy"`, the share of rows whose best class is the right one; `"confusion"`, how often each
 #'   class was taken for each; `"loss"`, the mean squared distance of the probabilities from the right class (the Brier
 #'   score), for models that end in a softmax or sigmoid.
@@ -307,13 +307,13 @@ sy_evaluate <- function(model, x, y, metrics = "accuracy", batch = 100, timeout 
   if (length(metrics) == 1 && metrics != "confusion") found[[metrics]] else found[c(metrics, "rows")]
 }
 
-# The levels of a factor, which must be those of all outputs: a class that is missing would make others of those behind.
+# The levels of a factor, which must be those of all classes: one that is missing would make others of those behind.
 all_classes <- function(y, output_shape, call) {
   outputs <- unlist(output_shape)
-  outputs <- outputs[length(outputs)]
-  if (nlevels(y) == outputs) return(levels(y))
+  classes <- max(outputs[length(outputs)], 2)
+  if (nlevels(y) == classes) return(levels(y))
   stop_syfr("shape", call = call, sprintf(
-    "`y` has %d levels; the model has %d output%s. Give a level for each, in their order: factor(y, levels = ...).",
-    nlevels(y), as.integer(outputs), if (outputs == 1) "" else "s"
+    "`y` has %d levels; the model tells %d classes apart. Give a level for each, in order: factor(y, levels = ...).",
+    nlevels(y), as.integer(classes)
   ))
 }

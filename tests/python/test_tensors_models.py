@@ -142,6 +142,35 @@ def test_an_evaluation_over_workers_is_the_plain_one(shared: object) -> None:
     assert abs(found["loss"] - brier) < 0.05
 
 
+def one_output(activation: str | None) -> Any:
+    """A dense model with one number for a row."""
+    model = KERAS.Sequential([KERAS.Input((6,)), KERAS.layers.Dense(1, activation=activation)])
+    randomize(model)
+    return model
+
+
+def test_one_sigmoid_tells_two_classes(cluster: sy.TFECluster) -> None:
+    model, x = one_output("sigmoid"), np.random.default_rng(6).uniform(0, 1, (20, 6))
+    x -= x.mean(axis=0)  # so that there are both
+    found = sharing(model, cluster, input_range=(-1, 1)).wait()
+    probability = np.asarray(model(x.astype(np.float32)))[:, 0]
+    plain, labels = (probability > 0.5).astype(int), np.arange(20) % 2
+    assert 0 < plain.sum() < 20
+    figures = evaluating(found, x, labels, metrics=("accuracy", "confusion", "loss"), batch=8).wait()
+    assert figures["accuracy"] == (plain == labels).mean()
+    confusion = np.zeros((2, 2))
+    np.add.at(confusion, (labels, plain), 1)
+    assert np.array_equal(figures["confusion"], confusion)
+    assert abs(figures["loss"] - ((probability - labels) ** 2).mean()) < 0.02
+    with pytest.raises(InputTypeError, match=r"y has the label 2\. Give .* from 0 to 1"):
+        evaluating(found, x, labels + 1)
+    found.dropping().wait()
+    number = sharing(one_output(None), cluster, input_range=(-1, 1)).wait()
+    with pytest.raises(InputTypeError, match="it tells no classes apart"):
+        evaluating(number, x, labels)
+    number.dropping().wait()
+
+
 def test_nothing_but_what_is_asked_for_is_opened(cluster: sy.TFECluster, shared: object) -> None:
     x = PlainTensor(np.full((4, 6, 6, 1), 0.5), (0, 1)).share(cluster)
     (count,) = [row for row in (predict(shared, x).argmax(1) == 2).sum().explain() if "opened" in row["operation"]]

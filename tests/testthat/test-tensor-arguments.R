@@ -69,7 +69,7 @@ test_that("a factor of labels has a level for each output of the model", {
   expect_lt(nlevels(factor(labels)), 10)
   for (metric in c("accuracy", "confusion")) {
     expect_error(
-      sy_evaluate(test_model(), x, factor(labels), metric), "levels; the model has 10 outputs.*levels =",
+      sy_evaluate(test_model(), x, factor(labels), metric), "levels; the model tells 10 classes apart.*levels =",
       class = "syfr_error_shape"
     )
   }

@@ -18,6 +18,7 @@ from syfr.errors import InputTypeError, ShapeError
 from syfr.face.arguments import array_argument, count_argument, seconds_argument
 from syfr.face.owner import SharedModel, shared_model
 from syfr.face.tasks import Emit, Steps, Task
+from syfr.program import Program
 from syfr.tensors.private import GET_SECONDS, PlainTensor, PrivateTensor, concatenate, place_of, predict
 
 METRICS = ("accuracy", "confusion", "loss")
@@ -37,10 +38,10 @@ def evaluating(
 
     Args:
         x: (rows, *input shape), in the model's input range; tokens as whole numbers.
-        y: (rows,) whole numbers from 0, the right classes.
+        y: (rows,) whole numbers from 0, the right classes; 0 or 1 for a model that ends in one sigmoid.
         metrics: of "accuracy", the share of rows with the right class; "confusion", how often each class was taken for
             each, right classes by rows; "loss", the Brier score: the mean squared distance of the probabilities from
-            the right class, for models that end in a softmax or sigmoid.
+            the right class, for models that end in a softmax or sigmoid; of one sigmoid, that of its probability.
         batch: rows that are computed at a time.
 
     Returns:
@@ -56,7 +57,7 @@ def evaluating(
     program = shared.program
     inputs = array_argument(x, program)
     labels = np.asarray(y, np.float64).reshape(-1)
-    classes = shared.program.output_shape[-1]
+    classes = _classes_of(program)
     if inputs.shape[:1] != labels.shape or not labels.size:
         raise ShapeError(f"There are {len(inputs)} rows of x and {labels.size} labels. Give one label for each row.")
     wrong_labels = labels[~((labels == np.rint(labels)) & (labels >= 0) & (labels < classes))]
@@ -87,11 +88,22 @@ def evaluating(
     return Task(work)
 
 
+def _classes_of(program: Program) -> int:
+    """How many classes a model tells apart: one sigmoid tells two."""
+    outputs = program.output_shape[-1]
+    if outputs == 1 and program.head != "sigmoid":
+        raise InputTypeError(
+            "The model gives one number, and no probability, for a row: it tells no classes apart. "
+            "Evaluate a model that ends in a sigmoid, or in a number for each class."
+        )
+    return max(outputs, 2)
+
+
 def _add(shared: SharedModel, data: PrivateTensor, target: PrivateTensor, sums: dict[str, list[PrivateTensor]]) -> None:
     """The sums of one batch; ``target`` holds a 1 for the right class of each row."""
-    classes = shared.program.output_shape[-1]
-    output = predict(shared, data)
-    places = output.argmax(axis=1)
+    classes, output = _classes_of(shared.program), predict(shared, data)
+    single = shared.program.output_shape[-1] == 1
+    places = (output > 0).reshape(-1) if single else output.argmax(axis=1)
     if "accuracy" in sums:
         right = target.argmax(axis=1)
         sums["accuracy"].append((places == right).sum())
@@ -100,7 +112,8 @@ def _add(shared: SharedModel, data: PrivateTensor, target: PrivateTensor, sums: 
         sums["confusion"].append((chosen @ target).T)
     if "loss" in sums:
         probability = output.softmax(1) if shared.program.head == "softmax" else output.sigmoid()
-        sums["loss"].append(((probability - target) ** 2).sum(axis=1).sum())
+        right = target[:, 1:] if single else target
+        sums["loss"].append(((probability - right) ** 2).sum(axis=1).sum())
 
 
 def _finished(figures: dict[str, Any]) -> dict[str, Any]:
