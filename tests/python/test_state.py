@@ -394,7 +394,7 @@ def test_counters_that_are_damaged_are_left_alone_and_the_share_is_used(
     made.keep_serving(NUMBER, {"used": 1})
     path = tmp_path / f"{NUMBER}.serving"
     whole = path.read_bytes()
-    for damaged in (whole[:-1], whole[:-1] + b"?", b"", bytes(4), b"\xff" * len(whole)):
+    for damaged in (whole[:-1], whole[:-1] + bytes([whole[-1] ^ 1]), b"", bytes(4), b"\xff" * len(whole)):
         path.write_bytes(damaged)
         ((_, frame, counters),) = kept(tmp_path).load()
         assert (frame.meta, counters) == (share().meta, None)
