@@ -215,28 +215,27 @@ class Session:
 
     def _piece_is_due(self, weights: int) -> bool:
         """Whether the next piece should be dealt now: there is memory for it, or a query can do nothing without it."""
-        self.held.forget(lambda row: self._are_over(row, row + 1))
+        self.held.forget(lambda row: self._is_over(Place(self.number, row, 1)))
         making = self._dealing
-        if making is not None and self._are_over(making.place.start, making.place.stop):
+        if making is not None and self._is_over(making.place):
             making = self._dealing = None
-        start = self.pool.ready_until if making is None else making.place.start
-        wanted = bool(self.queries) or self.wanted_until > start
-        if making is None and self.wanted_until <= start:
-            ahead = start <= max(self.pool.next_row, self.accepted_until)
+        if making is None and not self.waited_for:
+            ahead = self.pool.ready_until <= max(self.pool.next_row, self.accepted_until)
             if self.queries or not ahead or not self.rows_ahead(weights):
                 return False
         size, share = self._piece_bytes(making), pieces.PIECES_AHEAD * self.weight // weights
-        if not wanted:
+        if not self.waited_for:
             return self.held.size + size <= share
         return not self.held.size or self.held.size + size <= max(share, 2 * pieces.PIECE_BYTES)
 
     def _piece_bytes(self, making: _Making[preprocessing.Dealer] | None) -> int:
         return self.model.plan().piece_bytes(0 if making is None else making.next)
 
-    def _are_over(self, start: int, stop: int) -> bool:
+    def _is_over(self, place: Place) -> bool:
         """Whether the queries of these rows have ended, or were refused."""
-        running = any(query.place.start < stop and start < query.place.stop for query in self.queries.values())
-        return stop <= self.accepted_until and not running
+        others = [query.place for query in self.queries.values()]
+        running = any(other.start < place.stop and place.start < other.stop for other in others)
+        return place.stop <= self.accepted_until and not running
 
     def give_up(self, place: Place) -> None:
         """A query has failed or was refused, perhaps before it began here: nothing more is made or kept for its rows.
@@ -246,7 +245,7 @@ class Session:
         if place.start <= self.accepted_until < place.stop:
             self.accepted_until = place.stop
         self.pool.pass_over(place.start, place.stop)
-        if self._preparing is not None and self._are_over(self._preparing.place.start, self._preparing.place.stop):
+        if self._preparing is not None and self._is_over(self._preparing.place):
             self._preparing = None
         if self.role is DEALER:
             self.pool.leave_out(place.start, place.stop)
@@ -324,7 +323,7 @@ class Session:
         """Prepare the oldest block that waits, or the oldest piece."""
         dealt = self.pending.popleft()
         place, making = dealt.place, self._preparing
-        if self._are_over(place.start, place.stop):
+        if self._is_over(place):
             self.pool.leave_out(place.start, place.stop)
             return
         if dealt.piece == 0:
