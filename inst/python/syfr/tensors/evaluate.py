@@ -100,15 +100,15 @@ def _classes_of(program: Program) -> int:
 
 
 def _add(shared: SharedModel, data: PrivateTensor, target: PrivateTensor, sums: dict[str, list[PrivateTensor]]) -> None:
-    """The sums of one batch; ``target`` holds a 1 for the right class of each row."""
-    classes, output = _classes_of(shared.program), predict(shared, data)
-    single = shared.program.output_shape[-1] == 1
+    """The sums of one batch; ``target``, (rows, classes), holds a 1 for the right class of each row."""
+    output = predict(shared, data)
+    single = output.shape[-1] == 1
     places = (output > 0).reshape(-1) if single else output.argmax(axis=1)
     if "accuracy" in sums:
         right = target.argmax(axis=1)
         sums["accuracy"].append((places == right).sum())
     if "confusion" in sums:
-        chosen = concatenate([(places == number).reshape(1, -1) for number in range(classes)])
+        chosen = concatenate([(places == number).reshape(1, -1) for number in range(target.shape[1])])
         sums["confusion"].append((chosen @ target).T)
     if "loss" in sums:
         probability = output.softmax(1) if shared.program.head == "softmax" else output.sigmoid()

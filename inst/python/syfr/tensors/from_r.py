@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syfr.errors import InputTypeError, ShapeError
-from syfr.face.arguments import count_argument, seconds_argument, text_argument
+from syfr.face.arguments import count_argument, seconds_argument
 from syfr.face.owner import SharedModel
 from syfr.face.tasks import Emit, Steps, Task
 from syfr.tensors import operations, private
@@ -79,10 +79,7 @@ def score(
 
 def permitting(x: PrivateTensor, name: str, timeout: float) -> Task[None]:
     """Let somebody else open what is computed from a tensor that was shared."""
-    if x._node not in _handles:
-        raise InputTypeError("What was computed cannot be permitted. Permit a tensor that was shared.")
-    handle, party, seconds = _handles[x._node], text_argument(name, "name"), seconds_argument(timeout)
-    return Task(lambda _: x._place.permit(handle, party, time.monotonic() + seconds))
+    return x.permitting(name, timeout)
 
 
 # ---- elements ----

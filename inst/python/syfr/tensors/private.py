@@ -188,11 +188,15 @@ class PrivateTensor(Summaries):
 
     def permit(self, name: str, timeout: float = GET_SECONDS) -> None:
         """Let the party of that name open what it computes from this tensor, which must be one that was shared."""
+        self.permitting(name, timeout).wait()
+
+    def permitting(self, name: str, timeout: float = GET_SECONDS) -> Task[None]:
+        """The same as a task."""
         handle = _handles.get(self._node)
         if handle is None:
             raise InputTypeError("What was computed cannot be permitted. Permit a tensor that was shared.")
-        party, deadline = text_argument(name, "name"), time.monotonic() + seconds_argument(timeout)
-        Task(lambda _: self._place.permit(handle, party, deadline)).wait()
+        party, seconds = text_argument(name, "name"), seconds_argument(timeout)
+        return Task(lambda _: self._place.permit(handle, party, time.monotonic() + seconds))
 
 def concatenate(tensors: Sequence[PrivateTensor], axis: int = 0) -> PrivateTensor:
     """Tensors one after the other along an axis."""
